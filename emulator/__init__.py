@@ -1,0 +1,1 @@
+"""What the Level-1 trigger computes, as functions on blocks."""

@@ -1,0 +1,1 @@
+"""The global trigger: menu, algorithms, prescales and trigger rules."""

@@ -1,0 +1,1 @@
+"""Hardware words, each declared once."""

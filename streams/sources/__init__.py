@@ -1,0 +1,1 @@
+"""Sources of blocks, chosen by looking at the content of what is given."""
