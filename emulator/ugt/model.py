@@ -7,9 +7,14 @@ CMS Level-1 menu grammar and of the micro global trigger firmware (mp7_ugt_legac
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from scout40.emulator.ugt.compile import Plugin
+    from scout40.emulator.ugt.decide import CompiledMenu
 
 Kind = Literal[
     "single",
@@ -129,3 +134,9 @@ class Menu:
     uuid: str = ""
     source: str = ""  # file name it was read from
     digest: str = ""  # sha256 of that file's bytes
+
+    def compile(self, plugins: Mapping[str, Plugin] | None = None) -> CompiledMenu:
+        """Ready to decide; see :func:`scout40.emulator.ugt.decide.compile_menu`."""
+        from scout40.emulator.ugt.decide import compile_menu  # numba is imported only now
+
+        return compile_menu(self, plugins)

@@ -1,0 +1,1 @@
+"""Trigger menus that are installed with the package."""

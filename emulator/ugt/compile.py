@@ -1,0 +1,137 @@
+"""A menu as the tables that the kernel reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scout40.emulator.ugt import kernel as k
+from scout40.emulator.ugt.correlate import Correlations
+from scout40.emulator.ugt.correlations import (
+    check_correlation,
+    correlation_tables,
+    lut_tables,
+)
+from scout40.emulator.ugt.groups import (
+    add_pairs,
+    counted_order,
+    group_legs,
+    group_tables,
+    places_of_conditions,
+    places_of_legs,
+)
+from scout40.emulator.ugt.legs import accepted
+from scout40.emulator.ugt.model import Condition, Menu, Requirement
+from scout40.emulator.ugt.objects import NETWORKS, SHOWER_SLOT, VALUES
+from scout40.emulator.ugt.pairs import pair_sets
+from scout40.emulator.ugt.terms import TermTable, term_table
+from scout40.streams.block import Block
+
+Plugin = Callable[[Block, Requirement], npt.NDArray[np.bool_]]
+"""Evaluates a requirement on a network's score (AXO, TOPO, CICADA, ADT): bool per crossing."""
+
+@dataclass(frozen=True)
+class Tables:
+    """Everything the kernel reads that depends on the menu alone."""
+
+    groups: k.Groups
+    lists: frozenset[str]  # object types that some leg looks at
+    pairs: k.Pairs
+    singles: k.Singles
+    value_rows: tuple[tuple[str, Requirement], ...]  # row of values -> (object name, requirement)
+    correlations: Correlations
+    luts: npt.NDArray[np.int64]
+    terms: TermTable
+
+
+def tables_of(menu: Menu, plugins: Mapping[str, Plugin]) -> Tables:
+    """Compile ``menu``; BadConfig for what no hardware rule covers."""
+    conditions = menu.conditions
+    exact = []
+    for n, condition in enumerate(conditions):
+        if condition.kind != "single":
+            check_correlation(condition)
+            if _needs_exact(condition):
+                exact.append(n)
+    in_pairs = [
+        n for n in exact
+        if len(conditions[n].requirements) == 2 and not conditions[n].kind.endswith("_orm")
+    ]  # fmt: skip
+    sets = pair_sets(conditions, in_pairs)
+    groups = group_legs(conditions, set(in_pairs), sets)
+    bit_of, words = places_of_conditions(conditions, groups)
+    pairs, words = add_pairs(conditions, sets, groups, bit_of, words)
+    singles, rows, words = _singles(conditions, bit_of, words, plugins)
+    # Conditions that nothing can evaluate still need a bit; it stays 0.
+    missing = [n for n in range(len(conditions)) if n not in bit_of]
+    bit_of |= {n: 64 * words + i for i, n in enumerate(missing)}
+    words = max(1, words + -(-len(missing) // 64))
+    searched = [n for n in exact if n not in in_pairs]
+    where = places_of_legs(groups)
+    return Tables(
+        groups=group_tables(groups),
+        lists=frozenset(group.key[0] for group in groups),
+        pairs=pairs,
+        singles=singles,
+        value_rows=tuple(rows),
+        correlations=correlation_tables(conditions, exact, searched, where, bit_of, words),
+        luts=lut_tables(),
+        terms=term_table(menu.algorithms, bit_of, words),
+    )
+
+
+def _needs_exact(condition: Condition) -> bool:
+    """Whether counting nested legs does not settle the condition."""
+    if condition.kind != "comb" or condition.cuts or condition.charge_correlation is not None:
+        return True
+    keys = {(r.object, r.bx_offset) for r in condition.requirements}
+    return len(keys) > 1 or counted_order([accepted(r) for r in condition.requirements]) is None
+
+
+def _singles(
+    conditions: Sequence[Condition],
+    bit_of: dict[int, int],
+    words: int,
+    plugins: Mapping[str, Plugin],
+) -> tuple[k.Singles, list[tuple[str, Requirement]], int]:
+    """Single-value, shower, network and external conditions, after ``words`` condition words."""
+    value, ext = [], []
+    rows: dict[Any, int] = {}
+    members: list[tuple[str, Requirement]] = []
+    used = 0
+    for n, condition in enumerate(conditions):
+        requirement = condition.requirements[0]
+        name = requirement.object
+        place = 64 * words + used
+        if name == "EXT" and requirement.signal_bit is not None:
+            ext.append((requirement.signal_bit, requirement.bx_offset, place))
+        elif name in VALUES or name in SHOWER_SLOT or (name in NETWORKS and name in plugins):
+            key = requirement if name in NETWORKS else name
+            if key not in rows:
+                rows[key] = len(members)
+                members.append((name, requirement))
+            value.append((rows[key], requirement.bx_offset, *_limit(requirement), place))
+        else:
+            continue
+        bit_of[n] = place
+        used += 1
+    singles = k.Singles(
+        np.array(value, np.int64).reshape(-1, 5), np.array(ext, np.int64).reshape(-1, 3)
+    )
+    return singles, members, words + -(-used // 64)
+
+
+def _limit(requirement: Requirement) -> tuple[int, int]:
+    """(threshold, comparison) of a single value; comparison 2 tests a bit."""
+    name = requirement.object
+    if name.startswith("CENT"):
+        return int(name[-1]) % 4, 2
+    if name in SHOWER_SLOT:
+        return SHOWER_SLOT[name], 2
+    if name in NETWORKS:
+        return 1, 0
+    return requirement.threshold, 1 if requirement.comparison == "eq" else 0

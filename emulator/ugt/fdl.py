@@ -1,0 +1,133 @@
+"""Final decision logic: BX mask, prescale, final OR and veto.
+
+Order as in the firmware (fdl.tex of mp7_ugt_legacy): an algorithm bit is masked by crossing,
+then prescaled; FinOR is the OR of the prescaled bits under the FinOR mask, the veto the OR of the
+prescaled bits under the veto mask; a crossing is accepted when FinOR is set and no veto is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from scout40.emulator.ugt.bits import N_WORDS, Flags, Words, checked_mask, checked_words
+from scout40.emulator.ugt.prescaler import Factors, Prescaler
+from scout40.streams.block import ORBIT_BX
+from scout40.streams.errors import BadConfig, BadInput
+from scout40.streams.jit import njit
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Decisions of n crossings, before the trigger rules.
+
+    initial, after_bx_mask, after_prescale:
+        uint64 (n, 8) decision words; the first two are the same array when there is no BX mask.
+    finor, veto, accept:
+        bool (n,); ``accept`` is ``finor & ~veto``.
+    finor_mask:
+        uint64 (8,), the algorithms that may set FinOR.
+    """
+
+    initial: Words
+    after_bx_mask: Words
+    after_prescale: Words
+    finor: Flags
+    veto: Flags
+    accept: Flags
+    finor_mask: Words
+
+
+class FinalDecision:
+    """From initial decisions to accepts; holds the prescale counters between blocks."""
+
+    def __init__(
+        self,
+        factors: Factors,
+        finor_mask: Words,
+        veto_mask: Words | None = None,
+        bx_mask: Words | None = None,
+        counters: npt.NDArray[np.uint32] | None = None,
+    ) -> None:
+        """factors: uint32 (512,), 100 times the prescale, 0 = off.
+
+        finor_mask, veto_mask: uint64 (8,); no veto mask means no vetoes.
+        bx_mask: uint64 (3564, 8), row bx - 1; a cleared bit removes that algorithm's decision.
+        counters: uint32 (512,), prescale counters of a run to be continued.
+        """
+        self.prescaler = Prescaler(factors, counters)
+        self._finor_mask = checked_mask(finor_mask, "FinOR mask")
+        none = np.zeros(N_WORDS, np.uint64)
+        self._veto_mask = checked_mask(none if veto_mask is None else veto_mask, "veto mask")
+        self._bx_mask: Words | None = None
+        if bx_mask is not None:
+            self._bx_mask = checked_words(bx_mask, "BX mask").copy()
+            if self._bx_mask.shape[0] != ORBIT_BX:
+                raise BadConfig(f"BX mask: {self._bx_mask.shape[0]} rows, expected {ORBIT_BX}")
+
+    def set_factors(self, factors: Factors) -> None:
+        """New prescale column at a luminosity-section boundary; counters are not reset."""
+        self.prescaler.set_factors(factors)
+
+    def decide(
+        self,
+        initial: Words,
+        orbit: npt.NDArray[np.uint32],
+        bx: npt.NDArray[np.uint16],
+        start: Flags | None = None,
+    ) -> Decision:
+        """Decisions of the next n crossings, in time order.
+
+        initial: uint64 (n, 8). orbit, bx: uint32 and uint16 (n,), bx 1..3564.
+        start: bool (n,), crossings with a start signal (see ``Prescaler.apply``).
+        Raises BadInput for a bx out of range, BadConfig for wrong shapes or dtypes.
+        """
+        initial = checked_words(initial, "initial decisions")
+        check_crossings(initial.shape[0], orbit, bx)
+        masked = initial
+        if self._bx_mask is not None:
+            masked = np.empty_like(initial)
+            _mask_by_bx(initial, np.ascontiguousarray(bx), self._bx_mask, masked)
+        prescaled = self.prescaler.apply(masked, start)
+        finor = np.empty(initial.shape[0], np.bool_)
+        veto = np.empty(initial.shape[0], np.bool_)
+        _final_or(prescaled, self._finor_mask, self._veto_mask, finor, veto)
+        return Decision(
+            initial, masked, prescaled, finor, veto, finor & ~veto, self._finor_mask.copy()
+        )
+
+
+def check_crossings(n: int, orbit: npt.NDArray[np.uint32], bx: npt.NDArray[np.uint16]) -> None:
+    """Raise unless orbit and bx have n rows and every bx is 1..3564."""
+    if orbit.shape != (n,) or bx.shape != (n,):
+        raise BadConfig(f"orbit {orbit.shape} and bx {bx.shape} for {n} crossings")
+    if n and (int(bx.min()) < 1 or int(bx.max()) > ORBIT_BX):
+        row = int(np.flatnonzero((bx < 1) | (bx > ORBIT_BX))[0])
+        raise BadInput(
+            f"bx outside 1..{ORBIT_BX} (row {row} of the block)",
+            orbit=int(orbit[row]),
+            bx=int(bx[row]),
+            field="bx",
+        )
+
+
+@njit
+def _mask_by_bx(words: Words, bx: npt.NDArray[np.uint16], mask: Words, out: Words) -> None:
+    for row in range(words.shape[0]):
+        place = np.int64(bx[row]) - 1
+        for word in range(N_WORDS):
+            out[row, word] = words[row, word] & mask[place, word]
+
+
+@njit
+def _final_or(words: Words, finor_mask: Words, veto_mask: Words, finor: Flags, veto: Flags) -> None:
+    for row in range(words.shape[0]):
+        wanted = np.uint64(0)
+        refused = np.uint64(0)
+        for word in range(N_WORDS):
+            wanted |= words[row, word] & finor_mask[word]
+            refused |= words[row, word] & veto_mask[word]
+        finor[row] = wanted != np.uint64(0)
+        veto[row] = refused != np.uint64(0)

@@ -1,0 +1,103 @@
+"""Masks of 512 bits that stay in vector registers: a small numba type of eight 64-bit words.
+
+As tuples of integers the same code ran in scalar registers and spilled most of them; as arrays
+it went through memory. All functions here are for use inside kernels.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic, models, register_model
+
+WIDTH = 8
+"""Words of a mask."""
+
+_VECTOR = ir.VectorType(ir.IntType(64), WIDTH)
+_ALIGNED_TO = 8  # rows begin at any word
+
+
+class _Mask(types.Type):  # type: ignore[misc]
+    def __init__(self) -> None:
+        super().__init__(name="Mask512")
+
+
+MASK = _Mask()
+
+
+@register_model(_Mask)  # type: ignore[untyped-decorator]
+class _MaskModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Any) -> None:
+        super().__init__(manager, kind, _VECTOR)
+
+
+def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+    """Pointer to eight words from index args[1] of pointer args[0]."""
+    index = context.cast(builder, args[1], signature.args[1], types.intp)
+    first = builder.gep(args[0], [index])
+    return builder.bitcast(first, _VECTOR.as_pointer())
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def load(typingctx: Any, table: Any, at: Any) -> Any:
+    """Eight words of a uint64 pointer from index ``at``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.load(_place(context, builder, signature, args), align=_ALIGNED_TO)
+
+    return MASK(table, at), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def store(typingctx: Any, table: Any, at: Any, mask: Any) -> Any:
+    """Write eight words to a uint64 pointer from index ``at``."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = _place(context, builder, signature, args)
+        builder.store(args[2], place, align=_ALIGNED_TO)
+        return context.get_dummy_value()
+
+    return types.void(table, at, mask), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def both(typingctx: Any, x: Any, y: Any) -> Any:
+    """x AND y."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.and_(args[0], args[1])
+
+    return MASK(x, y), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def either(typingctx: Any, x: Any, y: Any) -> Any:
+    """x OR y."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.or_(args[0], args[1])
+
+    return MASK(x, y), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def invert(typingctx: Any, x: Any) -> Any:
+    """NOT x."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.not_(args[0])
+
+    return MASK(x), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def nothing(typingctx: Any) -> Any:
+    """The empty mask."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return cgutils.get_null_value(_VECTOR)
+
+    return MASK(), codegen
