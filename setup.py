@@ -26,8 +26,8 @@ setup(
     packages=find_packages(),
     package_dir={f"scout40.{folder}": folder for folder in FOLDERS},
     package_data={
-        "scout40.configs": ["**/*.toml", "samples/**/*"],
         **{f"scout40.{folder}": ["py.typed"] for folder in FOLDERS},
+        "scout40.configs": ["py.typed", "**/*.toml", "samples/**/*"],
     },
     include_package_data=False,
 )

@@ -1,0 +1,1 @@
+"""Settings, menus and sample data that are installed with the package."""

@@ -1,0 +1,137 @@
+"""Pages made from the code: hardware words, the menu language and the commands.
+
+`write_all` is called by `conf.py`; `python docs/generate.py FOLDER` writes them by hand.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import click
+
+from scout40.emulator.ugt import grammar, read_toml
+from scout40.streams import formats
+from scout40.streams.formats import frd
+from scout40.streams.layout import Word
+from scout40.streams.sources import branch_map
+from scout40.tools.cli import group
+
+
+def write_all(folder: Path) -> None:
+    """Write every generated page below `folder`, which is emptied first."""
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / "words").mkdir(parents=True)
+    for name, text in word_pages():
+        (folder / "words" / f"{name}.md").write_text(text)
+    (folder / "commands.md").write_text(commands_page())
+    (folder / "functions.md").write_text(functions_table())
+    (folder / "cuts.md").write_text(cuts_table())
+    (folder / "toml_menu.md").write_text(inspect.cleandoc(read_toml.__doc__ or "") + "\n")
+    (folder / "branch_map.md").write_text(inspect.cleandoc(branch_map.__doc__ or "") + "\n")
+    (folder / "source_ids.md").write_text(source_ids_table())
+
+
+def word_pages() -> Iterator[tuple[str, str]]:
+    """(file stem, Markdown) for every module of formats that declares words."""
+    for found in pkgutil.iter_modules(formats.__path__):
+        module = importlib.import_module(f"{formats.__name__}.{found.name}")
+        words = declared_words(module)
+        if words:
+            head = paragraphs(module.__doc__ or found.name)
+            title, *rest = head
+            sections = [f"# {title.rstrip('.')}", *rest, f"Declared in `{module.__name__}`."]
+            sections += [word.markdown() for word in words]
+            yield found.name, "\n\n".join(sections) + "\n"
+
+
+def declared_words(module: ModuleType) -> list[type[Word]]:
+    """Words declared in this module, in the order of the file."""
+    return [
+        thing
+        for thing in vars(module).values()
+        if inspect.isclass(thing)
+        and issubclass(thing, Word)
+        and thing.__module__ == module.__name__
+        and thing.fields
+    ]
+
+
+def paragraphs(text: str) -> list[str]:
+    """Paragraphs of a docstring, without its indentation."""
+    return [part.strip() for part in inspect.cleandoc(text).split("\n\n") if part.strip()]
+
+
+def source_ids_table() -> str:
+    """Source ids of raw files and the form of their packets."""
+    rows = [f"| {source} | {kind} |" for source, kind in frd.SOURCE_KINDS.items()]
+    return "\n".join(["| source id | packets |", "| --- | --- |", *rows]) + "\n"
+
+
+def functions_table() -> str:
+    """Functions of the menu language, for the page that includes it."""
+    rows = [
+        "| function | objects | types | cuts | needs one of |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, function in grammar.FUNCTIONS.items():
+        low, high = function.objects
+        count = str(low) if low == high else f"{low} to {high}"
+        lists = [", ".join(names) for names in (function.types, function.cuts, function.needs)]
+        rows.append(f"| `{name}` | {count} | {' | '.join(lists)} |")
+    return "\n".join(rows) + "\n"
+
+
+def cuts_table() -> str:
+    """Object types of the menu language and the cuts that each accepts."""
+    rows = ["| object | cuts |", "| --- | --- |"]
+    for name in grammar.OBJECTS:
+        rows.append(f"| `{name}` | {', '.join(grammar.OBJECT_CUTS.get(name, ()))} |")
+    return "\n".join(rows) + "\n"
+
+
+def commands_page() -> str:
+    """Every command of the program: usage, help text, arguments and options."""
+    context = click.Context(group, info_name="scout40")
+    sections = ["# Command reference", *help_text(group.help), *help_text(group.epilog)]
+    for name in sorted(group.list_commands(context)):
+        command = group.get_command(context, name)
+        if command is not None and not command.hidden:
+            sections.append(command_section(command, f"scout40 {name}"))
+    return "\n\n".join(sections) + "\n"
+
+
+def command_section(command: click.Command, name: str) -> str:
+    """Markdown section of one command."""
+    context = click.Context(command, info_name=name)
+    usage = " ".join([name, *command.collect_usage_pieces(context)])
+    parts = [f"## {name}", f"```text\n{usage}\n```", *help_text(command.help)]
+    records = [param.get_help_record(context) for param in command.get_params(context)]
+    rows = [f"| `{left}` | {cell(right)} |" for left, right in filter(None, records)]
+    if rows:
+        parts.append("\n".join(["| option | meaning |", "| --- | --- |", *rows]))
+    return "\n\n".join([*parts, *help_text(command.epilog)])
+
+
+def help_text(text: str | None) -> list[str]:
+    """Paragraphs of a click help text; those that click must not re-wrap become code blocks."""
+    parts = []
+    for part in paragraphs((text or "").partition("\f")[0]):
+        verbatim = part.startswith("\b")
+        parts.append(f"```text\n{part[1:].strip(chr(10))}\n```" if verbatim else part)
+    return parts
+
+
+def cell(text: str) -> str:
+    """Text for a table cell."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    write_all(Path(sys.argv[1]))
