@@ -34,6 +34,7 @@ from scout40.streams.block import Block
 Plugin = Callable[[Block, Requirement], npt.NDArray[np.bool_]]
 """Evaluates a requirement on a network's score (AXO, TOPO, CICADA, ADT): bool per crossing."""
 
+
 @dataclass(frozen=True)
 class Tables:
     """Everything the kernel reads that depends on the menu alone."""
@@ -119,6 +120,7 @@ def _singles(
             continue
         bit_of[n] = place
         used += 1
+    ext.sort(key=lambda one: one[1] != 0)  # the kernel stops at the first offset
     singles = k.Singles(
         np.array(value, np.int64).reshape(-1, 5), np.array(ext, np.int64).reshape(-1, 3)
     )

@@ -4,8 +4,8 @@ Integer arithmetic of the global trigger firmware: differences in bins, tables f
 transcendental, products in the tables' fixed point, inclusive limits. Sources: gtl.tex and the
 look-up tables of mp7_ugt_legacy; see luts.py.
 
-Conditions are rows of one int64 array, all look-up tables are one int64 array, and the kernel hands
-pointers from call to call (see jit.pointer). ``c`` is the place where the row of a condition begins.
+Conditions are rows of one int64 array, all look-up tables are one int64 array, and the kernel
+hands pointers from call to call (see jit.pointer). ``c`` is where a condition's row begins.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ UPT_SHIFT, CHARGE_SHIFT = 53, 34
 class Correlations(NamedTuple):
     """Conditions that need exact evaluation.
 
-    mask: uint64 per condition word, bits of those that are searched for one by one. of_bit: int64 (64 * words,) place of the bit ->
-    row. rows: int64 (n, C_COLUMNS).
+    mask: uint64 per condition word, bits of those that are searched for one by one. of_bit: int64
+    (64 * words,) place of the bit -> row. rows: int64 (n, C_COLUMNS).
     """
 
     mask: Any
@@ -67,30 +67,30 @@ class Correlations(NamedTuple):
 
 
 @njit
-def _field(word, shift, mask):  # type: ignore[no-untyped-def]
+def _field(word: Any, shift: Any, mask: Any) -> Any:
     return np.int64(word >> np.uint64(shift)) & mask
 
 
 @njit
-def _eta(word, kind, luts):  # type: ignore[no-untyped-def]
+def _eta(word: Any, kind: Any, luts: Any) -> Any:
     width = luts[kind + K_ETA_BITS]
     raw = _field(word, luts[kind + K_ETA], (1 << width) - 1)
     return raw - ((raw >> (width - 1)) << width)
 
 
 @njit
-def _phi(word, kind, luts):  # type: ignore[no-untyped-def]
+def _phi(word: Any, kind: Any, luts: Any) -> Any:
     return _field(word, luts[kind + K_PHI], luts[kind + K_PHI_MASK])
 
 
 @njit
-def _pt(word, kind_of, luts):  # type: ignore[no-untyped-def]
+def pt(word: Any, kind_of: Any, luts: Any) -> Any:
     kind = T_KIND + kind_of * K_COLUMNS
     return luts[T_PT + 4096 * kind_of + _field(word, luts[kind + K_PT], luts[kind + K_PT_MASK])]
 
 
 @njit
-def _bins(a, type_a, b, type_b, luts):  # type: ignore[no-untyped-def]
+def bins(a: Any, type_a: Any, b: Any, type_b: Any, luts: Any) -> Any:
     """(scale, |delta eta|, |delta phi|) in bins of the pair's scale; eta 0 when there is none."""
     kind_a, kind_b = T_KIND + type_a * K_COLUMNS, T_KIND + type_b * K_COLUMNS
     muon_a, muon_b = luts[kind_a + K_MUON], luts[kind_b + K_MUON]
@@ -114,22 +114,22 @@ def _bins(a, type_a, b, type_b, luts):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _mass(pt_a, pt_b, scale, deta, dphi, transverse, luts):  # type: ignore[no-untyped-def]
+def _mass(pts: Any, scale: Any, deta: Any, dphi: Any, transverse: Any, luts: Any) -> Any:
     """M^2/2 in 10^-(2 + digits) GeV^2."""
     one = 1000 if scale == CALO_CALO else 10000
     cosh = one if transverse else luts[T_COSH + 1024 * scale + deta]
-    return pt_a * pt_b * (cosh - luts[T_COS + 1024 * scale + dphi])
+    return pts * (cosh - luts[T_COS + 1024 * scale + dphi])
 
 
 @njit
-def _unconstrained(a, b, scale, deta, dphi, luts):  # type: ignore[no-untyped-def]
+def _unconstrained(a: Any, b: Any, scale: Any, deta: Any, dphi: Any, luts: Any) -> Any:
     pt_a = luts[T_UPT + _field(a, UPT_SHIFT, 255)]
     pt_b = luts[T_UPT + _field(b, UPT_SHIFT, 255)]
-    return _mass(pt_a, pt_b, scale, deta, dphi, False, luts)
+    return _mass(pt_a * pt_b, scale, deta, dphi, False, luts)
 
 
 @njit
-def _two_body_pt2(a, type_a, b, type_b, luts):  # type: ignore[no-untyped-def]
+def _two_body_pt2(a: Any, type_a: Any, b: Any, type_b: Any, luts: Any) -> Any:
     """Squared transverse momentum of the pair, in 10^-(2 + 2 digits) GeV^2."""
     kind_a, kind_b = T_KIND + type_a * K_COLUMNS, T_KIND + type_b * K_COLUMNS
     muon_a, muon_b = luts[kind_a + K_MUON], luts[kind_b + K_MUON]
@@ -143,40 +143,46 @@ def _two_body_pt2(a, type_a, b, type_b, luts):  # type: ignore[no-untyped-def]
         luts[T_COS_PHI + table + phi_a] * luts[T_COS_PHI + table + phi_b]
         + luts[T_SIN_PHI + table + phi_a] * luts[T_SIN_PHI + table + phi_b]
     )
-    pt_a, pt_b = _pt(a, type_a, luts), _pt(b, type_b, luts)
+    pt_a, pt_b = pt(a, type_a, luts), pt(b, type_b, luts)
     # Not the square of summed components: tabulated sine and cosine do not add up to one.
     return (pt_a * pt_a + pt_b * pt_b) * one * one + 2 * pt_a * pt_b * cosine
 
 
 @njit
-def _inside(value, rows, c, cut, scale):  # type: ignore[no-untyped-def]
+def _inside(value: Any, rows: Any, c: Any, cut: Any, scale: Any) -> Any:
     at = C_LIMIT + 6 * cut + 2 * scale
     return rows[c + at] <= value <= rows[c + at + 1]
 
 
 @njit
-def _dr2(scale, deta, dphi, luts):  # type: ignore[no-untyped-def]
+def _dr2(scale: Any, deta: Any, dphi: Any, luts: Any) -> Any:
     return luts[T_DETA + 1024 * scale + deta] ** 2 + luts[T_DPHI + 1024 * scale + dphi] ** 2
 
 
 @njit
-def pair_passes(a, type_a, b, type_b, rows, c, luts):  # type: ignore[no-untyped-def]
-    """All cuts of the pair except charge and overlap, cheap ones first."""
+def pair_passes(
+    a: Any,
+    type_a: Any,
+    b: Any,
+    type_b: Any,
+    scale: Any,
+    deta: Any,
+    dphi: Any,
+    pts: Any,
+    rows: Any,
+    c: Any,
+    luts: Any,
+) -> Any:
+    """All cuts of the pair except charge and overlap, cheap ones first; pts: 100 pt_a pt_b."""
     cuts = rows[c + C_CUTS]
-    scale, deta, dphi = _bins(a, type_a, b, type_b, luts)
-    if cuts & (1 << DETA) and not _inside(
-        luts[T_DETA + 1024 * scale + deta], rows, c, DETA, scale
-    ):
+    if cuts & (1 << DETA) and not _inside(luts[T_DETA + 1024 * scale + deta], rows, c, DETA, scale):
         return False
-    if cuts & (1 << DPHI) and not _inside(
-        luts[T_DPHI + 1024 * scale + dphi], rows, c, DPHI, scale
-    ):
+    if cuts & (1 << DPHI) and not _inside(luts[T_DPHI + 1024 * scale + dphi], rows, c, DPHI, scale):
         return False
     if cuts & (1 << DR) and not _inside(_dr2(scale, deta, dphi, luts), rows, c, DR, scale):
         return False
     if cuts & ((1 << MASS) | (1 << MASSDR)):
-        pt_a, pt_b = _pt(a, type_a, luts), _pt(b, type_b, luts)
-        mass = _mass(pt_a, pt_b, scale, deta, dphi, rows[c + C_TRANSVERSE], luts)
+        mass = _mass(pts, scale, deta, dphi, rows[c + C_TRANSVERSE], luts)
         if cuts & (1 << MASS) and not _inside(mass, rows, c, MASS, scale):
             return False
         if cuts & (1 << MASSDR):
@@ -196,10 +202,10 @@ def pair_passes(a, type_a, b, type_b, rows, c, luts):  # type: ignore[no-untyped
 
 
 @njit
-def _overlaps(a, type_a, b, type_b, rows, c, luts):  # type: ignore[no-untyped-def]
+def _overlaps(a: Any, type_a: Any, b: Any, type_b: Any, rows: Any, c: Any, luts: Any) -> Any:
     """Inside some overlap-removal window that is given (the firmware ORs them)."""
     cuts = rows[c + C_CUTS]
-    scale, deta, dphi = _bins(a, type_a, b, type_b, luts)
+    scale, deta, dphi = bins(a, type_a, b, type_b, luts)
     if cuts & (1 << ORMDETA) and _inside(
         luts[T_DETA + 1024 * scale + deta], rows, c, ORMDETA, scale
     ):
@@ -208,11 +214,13 @@ def _overlaps(a, type_a, b, type_b, rows, c, luts):  # type: ignore[no-untyped-d
         luts[T_DPHI + 1024 * scale + dphi], rows, c, ORMDPHI, scale
     ):
         return True
-    return cuts & (1 << ORMDR) != 0 and _inside(_dr2(scale, deta, dphi, luts), rows, c, ORMDR, scale)
+    return cuts & (1 << ORMDR) != 0 and _inside(
+        _dr2(scale, deta, dphi, luts), rows, c, ORMDR, scale
+    )
 
 
 @njit
-def charges_pass(codes, count, wanted):  # type: ignore[no-untyped-def]
+def charges_pass(codes: Any, count: Any, wanted: Any) -> Any:
     """codes: sum of 1 per valid charge, + 256 per negative one. OPPOSITE: not all equal."""
     if wanted == ANY_CHARGE:
         return True
@@ -224,13 +232,15 @@ def charges_pass(codes, count, wanted):  # type: ignore[no-untyped-def]
 
 
 @njit
-def charge(word):  # type: ignore[no-untyped-def]
+def charge(word: Any) -> Any:
     code = _field(word, CHARGE_SHIFT, 3)
     return (code >> 1) + 256 * (code & 1)
 
 
 @njit
-def _chosen_pass(place, count, words, start, rows, c, kinds, luts):  # type: ignore[no-untyped-def]
+def _chosen_pass(
+    place: Any, count: Any, words: Any, start: Any, rows: Any, c: Any, kinds: Any, luts: Any
+) -> Any:
     """All cuts on the objects chosen for the leading legs; place[j] = place in the list."""
     if rows[c + C_CHARGE] != ANY_CHARGE:
         codes = np.int64(0)
@@ -248,17 +258,27 @@ def _chosen_pass(place, count, words, start, rows, c, kinds, luts):  # type: ign
         for j in range(i + 1, count):
             group_j = rows[c + C_LEG + j * L_COLUMNS]
             b, type_b = words[start[group_j] + place[j]], kinds[group_j]
+            scale, deta, dphi = bins(a, type_a, b, type_b, luts)
+            pts = pt(a, type_a, luts) * pt(b, type_b, luts)
             if rows[c + C_KIND] == PAIR:
-                return pair_passes(a, type_a, b, type_b, rows, c, luts)
-            scale, deta, dphi = _bins(a, type_a, b, type_b, luts)
-            mass += _mass(
-                _pt(a, type_a, luts), _pt(b, type_b, luts), scale, deta, dphi, False, luts
-            )
+                return pair_passes(a, type_a, b, type_b, scale, deta, dphi, pts, rows, c, luts)
+            mass += _mass(pts, scale, deta, dphi, False, luts)
     return _inside(mass, rows, c, MASS, scale)
 
 
 @njit
-def _assignment(count, legs, side, words, start, rows, c, kinds, luts, place):  # type: ignore[no-untyped-def]
+def _assignment(
+    count: Any,
+    legs: Any,
+    side: Any,
+    words: Any,
+    start: Any,
+    rows: Any,
+    c: Any,
+    kinds: Any,
+    luts: Any,
+    place: Any,
+) -> Any:
     """Some choice of different objects, one per leg, passes all cuts (depth-first search)."""
     depth = 0
     place[0] = -1
@@ -286,7 +306,7 @@ def _assignment(count, legs, side, words, start, rows, c, kinds, luts, place):  
 
 
 @njit
-def _collect(count, rows, c, number, masks, legs):  # type: ignore[no-untyped-def]
+def _collect(count: Any, rows: Any, c: Any, number: Any, masks: Any, legs: Any) -> Any:
     """legs[j] = bit set of the objects that leg j accepts."""
     for j in range(count):
         at = C_LEG + j * L_COLUMNS
@@ -299,8 +319,20 @@ def _collect(count, rows, c, number, masks, legs):  # type: ignore[no-untyped-de
 
 
 @njit
-def exact(c, bits, words, start, number, masks, kinds, rows, luts, legs, place):  # type: ignore[no-untyped-def]
-    """Whether condition ``c`` is true; its necessary conditions in ``bits`` are those of all legs."""
+def exact(
+    c: Any,
+    bits: Any,
+    words: Any,
+    start: Any,
+    number: Any,
+    masks: Any,
+    kinds: Any,
+    rows: Any,
+    luts: Any,
+    legs: Any,
+    place: Any,
+) -> Any:
+    """Whether condition ``c`` is true; ``bits`` holds what its legs need in their groups."""
     count = rows[c + C_LEGS]
     for j in range(count):
         other = rows[c + C_LEG + j * L_COLUMNS + L_PLACE]
@@ -313,9 +345,23 @@ def exact(c, bits, words, start, number, masks, kinds, rows, luts, legs, place):
 
 
 @njit
-def _away(count, legs, words, start, number, rows, c, kinds, luts, place):  # type: ignore[no-untyped-def]
+def _away(
+    count: Any,
+    legs: Any,
+    words: Any,
+    start: Any,
+    number: Any,
+    rows: Any,
+    c: Any,
+    kinds: Any,
+    luts: Any,
+    place: Any,
+) -> Any:
     """Some reference object (last leg) overlaps none of the objects chosen for the others."""
     last = count - 1
+    if rows[c + C_KIND] == PAIR and last > 1:  # most often no pair passes even with all objects
+        if not _assignment(last, legs, 0, words, start, rows, c, kinds, luts, place):
+            return False
     group_r = rows[c + C_LEG + last * L_COLUMNS]
     for r in range(number[group_r]):
         if not (legs[last] >> np.uint64(r)) & np.uint64(1):

@@ -20,12 +20,16 @@ from scout40.emulator.ugt.objects import (
     NETWORKS,
     SHOWER_SLOT,
     VALUES,
+    ObjectList,
 )
 from scout40.emulator.ugt.pairs import MAX_OBJECTS
-from scout40.streams.block import Block, concatenate
+from scout40.streams.block import Block, Table, concatenate
 from scout40.streams.errors import BadInput
+from scout40.streams.formats.ugt import UgtSums
 
 ALGORITHM_WORDS = 8
+CHUNK = 16384
+"""Crossings that go through the kernel together: what they need stays in the cache."""
 
 
 @dataclass(frozen=True)
@@ -65,21 +69,29 @@ class CompiledMenu:
         evaluated, reasons = self._evaluable(_inputs_of(block))
         first, whole = _with_neighbours(block, before, after, self.reach)
         out = np.zeros((len(block), ALGORITHM_WORDS), np.uint64)
-        if len(block):
-            tables = self.tables
-            kernel.decide(
-                _lists(whole, tables, self.plugins),
-                tables.groups,
-                tables.pairs,
-                tables.singles,
-                tables.correlations,
-                tables.luts,
-                tables.terms,
-                first,
-                out.reshape(-1),
-            )
-            out &= evaluated
+        for start in range(0, len(block), CHUNK):
+            stop = min(start + CHUNK, len(block))
+            low, high = first + start, first + stop
+            begin, end = max(0, low - self.reach), min(len(whole), high + self.reach)
+            self._decide_rows(whole.take(begin, end), low - begin, out[start:stop])
+        out &= evaluated
         return Decisions(out, evaluated, reasons)
+
+    def _decide_rows(self, block: Block, first: int, out: npt.NDArray[np.uint64]) -> None:
+        """Rows first .. first + len(out) of ``block`` into ``out``; the others are neighbours."""
+        tables = self.tables
+        kernel.decide(
+            _lists(block, tables, self.plugins),
+            tables.groups,
+            tables.pairs,
+            tables.singles,
+            tables.correlations,
+            tables.luts,
+            tables.terms,
+            first,
+            block.contiguous,
+            out.reshape(-1),
+        )
 
     @functools.cached_property
     def reach(self) -> int:
@@ -99,9 +111,7 @@ class CompiledMenu:
             tables={n: t.take_crossings(0, 0) for n, t in block.tables.items()},
             crossing={n: np.zeros((1, *v.shape[1:]), v.dtype) for n, v in block.crossing.items()},
         )
-        tables = {
-            n: type(t)(t.columns, np.zeros(2, np.int32)) for n, t in empty.tables.items()
-        }
+        tables = {n: type(t)(t.columns, np.zeros(2, np.int32)) for n, t in empty.tables.items()}
         decisions = self.decide(empty.replace(tables=tables))
         if decisions.words.any():
             return True
@@ -162,9 +172,7 @@ def _leaves(node: Any) -> list[int]:
 
 def _inputs_of(block: Block) -> frozenset[str]:
     """Names of everything the block carries: ``mu.hw_pt``, ``ext``, ``shower``, ``neighbours``."""
-    names = {
-        f"{table}.{column}" for table, held in block.tables.items() for column in held.columns
-    }
+    names = {f"{table}.{column}" for table, held in block.tables.items() for column in held.columns}
     names |= {name for name in ("ext", "shower") if name in block.crossing}
     if block.contiguous:
         names.add("neighbours")
@@ -240,18 +248,14 @@ def _with_neighbours(
 def _lists(block: Block, tables: Tables, plugins: Mapping[str, Plugin]) -> kernel.Lists:
     """Packed words, offsets and single values of the types that the menu uses."""
     crossings = len(block)
-    packed: dict[str, npt.NDArray[Any]] = {}
     words, offsets, base = [], np.zeros((len(LISTS), crossings + 1), np.int64), 0
     for row, (name, listed) in enumerate(LISTS.items()):
         table = block.tables.get(listed.table)
-        if name not in tables.lists or table is None:
-            continue
-        _check_counts(name, table.counts())
-        if listed.table not in packed:
-            packed[listed.table] = listed.word.pack(table.columns)
-        words.append(packed[listed.table][:, listed.fields["pt"].word].astype(np.uint64))
-        np.add(table.offsets, base, out=offsets[row])
-        base += len(table)
+        if name in tables.lists and table is not None:
+            _check_counts(name, table)
+            words.append(_words(listed, table))
+            np.add(table.offsets, base, out=offsets[row])
+            base += len(table)
     values = np.full((max(1, len(tables.value_rows)), crossings), -1, np.int32)
     for row, (name, requirement) in enumerate(tables.value_rows):
         _value(name, requirement, block, plugins, values[row])
@@ -265,10 +269,24 @@ def _lists(block: Block, tables: Tables, plugins: Mapping[str, Plugin]) -> kerne
     )
 
 
-def _check_counts(name: str, counts: npt.NDArray[np.int32]) -> None:
-    if len(counts) and counts.max() > MAX_OBJECTS:
+def _words(listed: ObjectList, table: Table) -> npt.NDArray[np.uint64]:
+    """One packed word per object; of the sums only the fields that legs look at."""
+    if listed.word.words == 1:
+        return listed.word.pack(table.columns)[:, 0].astype(np.uint64, copy=False)
+    out = np.zeros(len(table), np.uint64)
+    for bits in listed.fields.values():
+        if bits.name in table.columns:
+            out |= table[bits.name].astype(np.uint64) << np.uint64(bits.lo)
+    return out
+
+
+def _check_counts(name: str, table: Table) -> None:
+    """BadInput when a crossing has more objects than the kernel takes; one row of sums only."""
+    most = 1 if table.columns.keys() <= UgtSums.fields.keys() else MAX_OBJECTS
+    counts = table.counts()
+    if len(counts) and counts.max() > most:
         row = int(counts.argmax())
-        raise BadInput(f"{name}: row {row} has {counts[row]} objects, at most {MAX_OBJECTS}")
+        raise BadInput(f"{name}: row {row} has {counts[row]} objects, at most {most}")
 
 
 def _value(
@@ -286,7 +304,9 @@ def _value(
             out[:] = block.crossing["shower"]
     elif "sums" in block.tables and VALUES[name][0] in block.tables["sums"].columns:
         sums = block.tables["sums"]
-        counts = sums.counts()
-        if len(counts) and counts.max() > 1:
-            raise BadInput(f"sums: row {int(counts.argmax())} has more than one set of sums")
-        out[counts == 1] = sums[VALUES[name][0]]
+        _check_counts("sums", sums)
+        column = sums[VALUES[name][0]]
+        if len(column) == len(out):
+            out[:] = column
+        else:
+            out[sums.counts() == 1] = column

@@ -212,6 +212,8 @@ def group_tables(groups: Sequence[Group]) -> k.Groups:
                 select[g, 5, word] |= _bit(slot)
                 select[g, 4, word] |= _bit(slot) if one.nested else np.uint64(0)
         for cut, rows in _field_tables(group).items():
+            if cut == "pt":
+                head[g, k.H_LOWEST_PT] = np.flatnonzero(rows.any(axis=1))[:1].sum()
             if cut == "slot":
                 head[g, k.H_SLOT] = size
             else:
@@ -236,13 +238,16 @@ def _field_tables(group: Group) -> dict[str, npt.NDArray[np.uint64]]:
     """Cut -> uint64 (codes, 8): legs that accept each value, for fields that some leg restricts."""
     kind = LISTS[group.key[0]]
     legs = group.placed()
+    used = np.zeros(WIDTH, np.uint64)
+    for word, bit, _ in legs:
+        used[word] |= _bit(bit)
     out = {}
     for cut in ("pt", *(name for name in kind.fields if name != "pt"), "slot"):
         users = [(word, bit, tables[cut]) for word, bit, tables in legs if cut in tables]
         if not users and cut != "pt":
             continue
         codes = MAX_OBJECTS if cut == "slot" else 1 << kind.fields[cut].width
-        rows = np.full((codes, WIDTH), ~np.uint64(0))
+        rows = np.tile(used, (codes, 1))
         for word, bit, table in users:
             rows[~table, word] &= ~_bit(bit)
         out[cut] = rows

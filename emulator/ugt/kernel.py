@@ -87,6 +87,7 @@ class Sizes(NamedTuple):
     exts: int
     bits: int
     banks: int
+    neighbours: int  # 0: rows are independent, other crossings are not looked at
 
 
 class Scratch(NamedTuple):
@@ -103,11 +104,13 @@ class Scratch(NamedTuple):
     place: Any
 
 
-H_TYPE, H_SHIFT, H_LANES, H_FIELD0, H_FIELD1, H_SLOT, H_RESULT, H_COLUMNS = range(8)
+(
+    H_TYPE, H_SHIFT, H_LANES, H_FIELD0, H_FIELD1, H_SLOT, H_RESULT, H_LOWEST_PT, H_COLUMNS
+) = range(9)  # fmt: skip
 
 
 @njit
-def _row_at(time, rows, row, shift):  # type: ignore[no-untyped-def]
+def _row_at(time: Any, rows: Any, row: Any, shift: Any) -> Any:
     """Row of the crossing ``shift`` after ``row``; -1 when it has no row (it was empty)."""
     if shift == 0:
         return row
@@ -124,15 +127,24 @@ def _row_at(time, rows, row, shift):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _legs_of_objects(words, first, count, group, groups, masks, anys):  # type: ignore[no-untyped-def]
+def _legs_of_objects(
+    words: Any, first: Any, count: Any, group: Any, groups: Any, masks: Any, anys: Any
+) -> Any:
     """Masks of every object of one group; condition words of the lanes, before they are joined."""
-    field0, field1 = groups.head[group * H_COLUMNS + H_FIELD0], groups.head[group * H_COLUMNS + H_FIELD1]
+    field0, field1 = (
+        groups.head[group * H_COLUMNS + H_FIELD0],
+        groups.head[group * H_COLUMNS + H_FIELD1],
+    )
     slot = groups.head[group * H_COLUMNS + H_SLOT]
+    lowest_pt = np.uint64(groups.head[group * H_COLUMNS + H_LOWEST_PT])
     eight = np.uint64(WIDTH)
     one, two, three, four = nothing(), nothing(), nothing(), nothing()
     for i in range(count):
         word = words[first + i]
-        value = (word >> groups.field[3 * field0 + 0]) & groups.field[3 * field0 + 1]
+        value = (word >> groups.field[3 * field0]) & groups.field[3 * field0 + 1]
+        if value < lowest_pt:  # most objects of most lists are below every threshold
+            store(masks, (group * MAX_OBJECTS + i) * WIDTH, nothing())
+            continue
         mask = load(groups.table, groups.field[3 * field0 + 2] + value * eight)
         for f in range(field0 + 1, field1):
             value = (word >> groups.field[3 * f + 0]) & groups.field[3 * f + 1]
@@ -156,7 +168,17 @@ def _legs_of_objects(words, first, count, group, groups, masks, anys):  # type: 
 
 
 @njit
-def _group(words, first, count, group, groups, masks, anys, joined, bits):  # type: ignore[no-untyped-def]
+def _group(
+    words: Any,
+    first: Any,
+    count: Any,
+    group: Any,
+    groups: Any,
+    masks: Any,
+    anys: Any,
+    joined: Any,
+    bits: Any,
+) -> Any:
     """Condition bits of one group: exact for nested legs, necessary for the others."""
     store(joined, 0, _legs_of_objects(words, first, count, group, groups, masks, anys))
     result = groups.head[group * H_COLUMNS + H_RESULT]
@@ -171,9 +193,12 @@ def _group(words, first, count, group, groups, masks, anys, joined, bits):  # ty
 
 
 @njit
-def _single_values(lists, singles, sizes, row, bits):  # type: ignore[no-untyped-def]
+def _single_values(lists: Any, singles: Any, sizes: Any, row: Any, bits: Any) -> Any:
     for k in range(sizes.values):
-        at = _row_at(lists.time, sizes.rows, row, singles.value[5 * k + 1])
+        shift = singles.value[5 * k + 1]
+        if shift and not sizes.neighbours:
+            continue
+        at = _row_at(lists.time, sizes.rows, row, shift)
         value = lists.values[singles.value[5 * k] * sizes.rows + at] if at >= 0 else -1
         limit = singles.value[5 * k + 2]
         kind = singles.value[5 * k + 3]
@@ -186,7 +211,10 @@ def _single_values(lists, singles, sizes, row, bits):  # type: ignore[no-untyped
         place = singles.value[5 * k + 4]
         bits[place >> 6] |= np.uint64(passes and value >= 0) << np.uint64(place & 63)
     for k in range(sizes.exts):
-        at = _row_at(lists.time, sizes.rows, row, singles.ext[3 * k + 1])
+        shift = singles.ext[3 * k + 1]
+        if shift and not sizes.neighbours:
+            break  # sorted: those without an offset come first
+        at = _row_at(lists.time, sizes.rows, row, shift)
         bit, place = singles.ext[3 * k], singles.ext[3 * k + 2]
         if at >= 0:
             is_on = (lists.ext[4 * at + (bit >> 6)] >> np.uint64(bit & 63)) & np.uint64(1)
@@ -194,19 +222,19 @@ def _single_values(lists, singles, sizes, row, bits):  # type: ignore[no-untyped
 
 
 @njit
-def _failing_terms(bits, terms, bank):  # type: ignore[no-untyped-def]
+def _failing_terms(bits: Any, terms: Any, bank: Any) -> Any:
     """Terms of one bank (512 of them) that the condition bits rule out."""
     failing = load(terms.unused, bank * WIDTH)
     for k in range(terms.first[bank], terms.first[bank + 1]):
         byte = terms.byte[k]
-        value = (bits[byte >> np.uint64(3)] >> ((byte & np.uint64(7)) * np.uint64(8)))
+        value = bits[byte >> np.uint64(3)] >> ((byte & np.uint64(7)) * np.uint64(8))
         row = terms.place[k] + (value & np.uint64(255)) * np.uint64(WIDTH)
         failing = either(failing, load(terms.fail, row))
     return failing
 
 
 @njit
-def _algorithms(bits, terms, banks, alternatives, out, row):  # type: ignore[no-untyped-def]
+def _algorithms(bits: Any, terms: Any, banks: Any, alternatives: Any, out: Any, row: Any) -> Any:
     """Terms 0..511 are algorithm bits already; those of later banks are OR-ed to their owner."""
     store(out, row * WIDTH, invert(_failing_terms(bits, terms, 0)))
     for bank in range(1, banks):
@@ -228,6 +256,7 @@ def decide(
     luts: Any,
     terms: Any,
     first: int,
+    neighbours: bool,
     out: Any,
 ) -> None:
     """Algorithm bits of rows first .. first + len(out) / 8 of ``lists`` into flat ``out``."""
@@ -241,6 +270,7 @@ def decide(
         exts=len(singles.ext),
         bits=len(correlations.mask),
         banks=len(terms.first) - 1,
+        neighbours=int(neighbours),
     )
     scratch = Scratch(
         masks=np.zeros(n_groups * MAX_OBJECTS * WIDTH, np.uint64),
@@ -257,7 +287,18 @@ def decide(
 
 
 @njit
-def _decide(lists, groups, pairs, singles, correlations, luts, terms, scratch, sizes, out):  # type: ignore[no-untyped-def]
+def _decide(
+    lists: Any,
+    groups: Any,
+    pairs: Any,
+    singles: Any,
+    correlations: Any,
+    luts: Any,
+    terms: Any,
+    scratch: Any,
+    sizes: Any,
+    out: Any,
+) -> Any:
     count = len(out) // WIDTH
     _rows(
         Lists(
@@ -290,14 +331,29 @@ def _decide(lists, groups, pairs, singles, correlations, luts, terms, scratch, s
 
 
 @njit
-def _rows(lists, groups, pairs, singles, correlations, luts, terms, s, sizes, count, out):  # type: ignore[no-untyped-def]
+def _rows(
+    lists: Any,
+    groups: Any,
+    pairs: Any,
+    singles: Any,
+    correlations: Any,
+    luts: Any,
+    terms: Any,
+    s: Any,
+    sizes: Any,
+    count: Any,
+    out: Any,
+) -> Any:
     """The loop over crossings; everything is a pointer here."""
     for i in range(count):
         row = sizes.first + i
         for w in range(sizes.bits):
             s.bits[w] = 0
         for g in range(sizes.groups):
-            at = _row_at(lists.time, sizes.rows, row, groups.head[g * H_COLUMNS + H_SHIFT])
+            shift = groups.head[g * H_COLUMNS + H_SHIFT]
+            if shift and not sizes.neighbours:
+                continue  # nothing that depends on it is evaluated
+            at = _row_at(lists.time, sizes.rows, row, shift)
             place = s.kinds[g] * (sizes.rows + 1) + at
             s.start[g] = lists.offsets[place] if at >= 0 else 0
             s.number[g] = lists.offsets[place + 1] - s.start[g] if at >= 0 else 0

@@ -28,7 +28,7 @@ class _Mask(types.Type):  # type: ignore[misc]
 MASK = _Mask()
 
 
-@register_model(_Mask)  # type: ignore[untyped-decorator]
+@register_model(_Mask)
 class _MaskModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Any) -> None:
         super().__init__(manager, kind, _VECTOR)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def nested(legs: list[dict[str, Accept]]) -> list[int] | None:
         return (float(np.prod(list(shares) or [1.0])),)
 
     order = sorted(range(len(legs)), key=lambda k: width(legs[k]))
-    for first, second in zip(order, order[1:], strict=False):
+    for first, second in pairwise(order):
         if not contains(legs[second], legs[first]):
             return None
     return order
@@ -83,9 +84,7 @@ def _field(kind: ObjectList, requirement: Requirement, cut: str) -> Bits:
 def _threshold(requirement: Requirement, kind: ObjectList) -> Accept:
     codes = np.arange(1 << kind.fields["pt"].width)
     exact = requirement.comparison == "eq"
-    passes: Accept = (
-        codes == requirement.threshold if exact else codes >= requirement.threshold
-    )
+    passes: Accept = codes == requirement.threshold if exact else codes >= requirement.threshold
     if not kind.zero_exists:
         passes[0] = False
     return passes

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,11 +19,12 @@ from scout40.emulator.ugt.correlate import (
     C_CHARGE,
     C_COLUMNS,
     C_CUTS,
+    bins,
     charge,
     charges_pass,
     pair_passes,
+    pt,
 )
-
 from scout40.emulator.ugt.lanes import WIDTH
 from scout40.emulator.ugt.model import Condition
 from scout40.emulator.ugt.objects import LISTS
@@ -73,43 +75,75 @@ def pair_sets(conditions: Sequence[Condition], chosen: Sequence[int]) -> list[Pa
 
 
 @njit
-def decide_pairs(words, start, number, masks, anys, kinds, sets, pairs, members, of_bit, rows, luts, bits):  # type: ignore[no-untyped-def]  # noqa: E501
+def decide_pairs(
+    words: Any,
+    start: Any,
+    number: Any,
+    masks: Any,
+    anys: Any,
+    kinds: Any,
+    sets: Any,
+    pairs: Any,
+    members: Any,
+    of_bit: Any,
+    rows: Any,
+    luts: Any,
+    bits: Any,
+) -> Any:
     """Result bits of all pair sets for one crossing.
 
-    All arrays are pointers. pairs: int64 (sets, P_COLUMNS). members: uint64, bits of each set. of_bit: place of a
-    condition's bit -> row of ``rows``. masks, anys: legs that each object, that some object of a
-    group satisfies.
+    All arrays are pointers. pairs: int64 (sets, P_COLUMNS). members: uint64, bits of each set.
+    of_bit: place of a condition's bit -> row of ``rows``. masks, anys: legs that each object, that
+    some object of a group satisfies.
     """
     for p in range(sets):
         a, word_a = pairs[p * P_COLUMNS + P_GROUP_A], pairs[p * P_COLUMNS + P_WORD_A]
         b, word_b = pairs[p * P_COLUMNS + P_GROUP_B], pairs[p * P_COLUMNS + P_WORD_B]
         if number[a] == 0 or number[b] == 0:
             continue
+        result = pairs[p * P_COLUMNS + P_RESULT]
         left = anys[a * WIDTH + word_a] & anys[b * WIDTH + word_b] & members[p]
         if not left:
             continue
-        open_ = left
         base_a, base_b = a * MAX_OBJECTS * WIDTH + word_a, b * MAX_OBJECTS * WIDTH + word_b
+        same = start[a] == start[b]
+        open_ = left
         for i in range(number[a]):
-            mine = masks[base_a + i * WIDTH] & open_
-            if not mine:
+            first = masks[base_a + i * WIDTH] & open_
+            swapped = masks[base_b + i * WIDTH] & open_ if same else np.uint64(0)
+            if not first | swapped:
                 continue
-            for j in range(number[b]):
-                both = mine & masks[base_b + j * WIDTH] & open_
-                if both and start[a] + i != start[b] + j:
+            for j in range(i + 1 if same else 0, number[b]):
+                legs = first & masks[base_b + j * WIDTH]
+                if same:  # either object may take either leg
+                    legs |= swapped & masks[base_a + j * WIDTH]
+                legs &= open_
+                if legs:
                     open_ ^= _passing(
-                        both, words[start[a] + i], kinds[a], words[start[b] + j], kinds[b],
-                        pairs[p * P_COLUMNS + P_RESULT], of_bit, rows, luts,
+                        legs, words[start[a] + i], kinds[a], words[start[b] + j], kinds[b],
+                        result, of_bit, rows, luts,
                     )  # fmt: skip
             if not open_:
                 break
-        bits[pairs[p * P_COLUMNS + P_RESULT]] |= left ^ open_
+        bits[result] |= left ^ open_
 
 
 @njit
-def _passing(left, a, type_a, b, type_b, result, of_bit, rows, luts):  # type: ignore[no-untyped-def]
+def _passing(
+    left: Any,
+    a: Any,
+    type_a: Any,
+    b: Any,
+    type_b: Any,
+    result: Any,
+    of_bit: Any,
+    rows: Any,
+    luts: Any,
+) -> Any:
     """Those conditions of ``left`` whose cuts the pair (a, b) passes."""
     passed = np.uint64(0)
+    scale, deta, dphi = bins(a, type_a, b, type_b, luts)
+    pts = pt(a, type_a, luts) * pt(b, type_b, luts)
     codes = charge(a) + charge(b)
     while left:
         low = left & (~left + np.uint64(1))
@@ -117,6 +151,8 @@ def _passing(left, a, type_a, b, type_b, result, of_bit, rows, luts):  # type: i
         c = of_bit[64 * result + lowest_bit(low)] * C_COLUMNS
         if rows[c + C_CHARGE] != ANY_CHARGE and not charges_pass(codes, 2, rows[c + C_CHARGE]):
             continue
-        if rows[c + C_CUTS] == 0 or pair_passes(a, type_a, b, type_b, rows, c, luts):
+        if rows[c + C_CUTS] == 0 or pair_passes(
+            a, type_a, b, type_b, scale, deta, dphi, pts, rows, c, luts
+        ):
             passed |= low
     return passed
