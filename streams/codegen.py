@@ -8,25 +8,43 @@ if TYPE_CHECKING:
     from scout40.streams.layout import Bits, Word
 
 
+TILE = 1024
+"""Words unpacked at a time: the tile and its outputs stay in the first-level cache."""
+
+
 def unpack_source(word: type[Word]) -> str:
-    """``unpack(rows, *out)``: one pass, every word loaded once."""
+    """``unpack(rows, *out)``: storage words apart in tiles, then one vectorised loop a field."""
+    storage = word.storage.name
     lines = ["import numpy as np", "", "", f"def unpack(rows, {', '.join(word.fields)}):"]
-    lines.append("    for i in range(rows.shape[0]):")
-    for index in sorted({bits.word for bits in word.fields.values()}):
-        lines.append(f"        w{index} = np.int64(rows[i, {index}])")
+    used = sorted({bits.word for bits in word.fields.values()})
+    lines += [f"    tile{index} = np.empty({TILE}, np.{storage})" for index in used]
+    lines.append(f"    for first in range(0, rows.shape[0], {TILE}):")
+    lines.append(f"        part = rows[first : first + {TILE}]")
+    lines.append("        n = part.shape[0]")
+    lines.append("        for i in range(n):")
+    lines += [f"            tile{index}[i] = part[i, {index}]" for index in used]
     for name, bits in word.fields.items():
-        lines.append(f"        {name}[i] = {_getter(bits)}")
+        lines.append(f"        out = {name}[first : first + n]")
+        lines.append("        for i in range(n):")
+        lines.append(f"            out[i] = np.{bits.dtype.name}({_getter(bits, word)})")
     return "\n".join(lines) + "\n"
 
 
-def _getter(bits: Bits) -> str:
-    raw = f"((w{bits.word} >> {bits.lo}) & {bits.mask})"
+def _getter(bits: Bits, word: type[Word]) -> str:
+    """The value of one field; arithmetic as narrow as the word, so that it vectorises."""
+    narrow = word.storage.itemsize < 8
+    kind = "uint32" if narrow else "uint64"
+    raw = f"((np.{kind}(tile{bits.word}[i]) >> np.{kind}({bits.lo})) & np.{kind}({bits.mask}))"
     if not bits.signed:
         return raw
+    signed = "int32" if narrow and bits.width < 32 else "int64"
     if bits.signed_above is None:
         half = 1 << (bits.width - 1)
-        return f"({raw} ^ {half}) - {half}"
-    return f"{raw} - ({1 << bits.width} if {raw} > {bits.limit} else 0)"
+        return f"np.{signed}({raw} ^ np.{kind}({half})) - np.{signed}({half})"
+    # Codes are turned round so that the lowest value becomes 0, then moved down.
+    turn = bits.mask - bits.limit
+    turned = f"({raw} + np.{kind}({turn})) & np.{kind}({bits.mask})"
+    return f"np.{signed}({turned}) - np.{signed}({turn})"
 
 
 def pack_source(word: type[Word]) -> str:
@@ -53,7 +71,10 @@ def word_markdown(word: type[Word]) -> str:
     width = 8 * word.storage.itemsize
     for index in range(word.words):
         lines += [_bit_boxes(word, index, width), ""]
-    lines += ["| field | word | bits | kind | lsb | meaning |", "| --- | --- | --- | --- | --- | --- |"]
+    lines += [
+        "| field | word | bits | kind | lsb | meaning |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
     for name, bits in word.fields.items():
         kind = f"{'s' if bits.signed else 'u'}{bits.width}"
         lsb = f"{bits.scale.lsb:.6g} {bits.scale.unit}".strip() if bits.scale else ""

@@ -21,6 +21,9 @@ from typing import Any, TypeVar
 import llvmlite
 import numba
 import numpy as np
+from numba import types
+from numba.extending import intrinsic
+from numba.np.arrayobj import make_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -95,3 +98,18 @@ def generated_module(name: str, source: str) -> ModuleType:
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def pointer(typingctx: Any, array: Any) -> Any:
+    """In a kernel: pointer to the first element of a contiguous array, to be indexed like it.
+
+    numba counts a reference for every array handed to a function and checks every signed index
+    for wrap-around; in a kernel of many small functions that costs several times the work. A
+    pointer has neither. The caller must keep the array and stay inside it.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return make_array(array)(context, builder, args[0]).data
+
+    return types.CPointer(array.dtype)(array), codegen

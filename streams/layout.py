@@ -15,6 +15,7 @@ strategy of the tests.
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -83,7 +84,7 @@ class Bits:
     def mask(self) -> int:
         return (1 << self.width) - 1
 
-    @property
+    @functools.cached_property
     def dtype(self) -> np.dtype[Any]:
         """The smallest NumPy integer that holds every value."""
         kinds = ("i1", "i2", "i4", "i8") if self.signed else ("u1", "u2", "u4", "u8")
@@ -106,6 +107,15 @@ class Bits:
         values = np.where(codes > self.limit, codes - (1 << self.width), codes)
         return np.asarray(self.scale.convert(values), dtype=np.float32)
 
+    def rescaled(self, scale: Scale) -> Bits:
+        """The same bits with another physical scale."""
+        return dataclasses.replace(self, scale=scale)
+
+    def moved(self, old: int, new: int) -> Bits:
+        """The same bits of a little-endian word cut into storage words of another width."""
+        first = self.word * old + self.lo
+        return dataclasses.replace(self, word=first // new, lo=first % new)
+
     def metadata(self) -> dict[str, str]:
         """Arrow field metadata of the hardware column."""
         where = f"word {self.word} bits {self.lo + self.width - 1}..{self.lo}"
@@ -116,23 +126,31 @@ class Bits:
 
 
 class Word:
-    """Base of all declared words; see the module docstring."""
+    """Base of all declared words; see the module docstring.
+
+    A subclass of a declared word keeps its fields and may add some or declare one anew. When it
+    states ``dtype`` the bits keep their places in the little-endian stream of words.
+    """
 
     fields: ClassVar[dict[str, Bits]] = {}
-    storage: ClassVar[np.dtype[Any]]
-    words: ClassVar[int]
+    storage: ClassVar[np.dtype[Any]] = np.dtype("<u4")
+    words: ClassVar[int] = 1
 
-    def __init_subclass__(cls, dtype: Literal["u2", "u4", "u8"] = "u4", words: int = 1) -> None:
-        cls.storage = np.dtype("<" + dtype)
-        cls.words = words
+    def __init_subclass__(
+        cls, dtype: Literal["u2", "u4", "u8"] | None = None, words: int | None = None
+    ) -> None:
+        old = 8 * cls.storage.itemsize
+        cls.storage = np.dtype("<" + dtype) if dtype else cls.storage
+        cls.words = words or cls.words
+        new = 8 * cls.storage.itemsize
+        declared = {n: bits.moved(old, new) for n, bits in cls.fields.items()}
+        declared |= {n: bits for n, bits in vars(cls).items() if isinstance(bits, Bits)}
         cls.fields = {}
-        used = [0] * words
-        for name, bits in list(vars(cls).items()):
-            if not isinstance(bits, Bits):
-                continue
-            bits = Bits(**{**vars_of(bits), "name": name})
+        used = [0] * cls.words
+        for name, bits in declared.items():
+            bits = dataclasses.replace(bits, name=name)
             place = bits.mask << bits.lo
-            if bits.word >= words or bits.lo + bits.width > 8 * cls.storage.itemsize:
+            if bits.word >= cls.words or bits.lo + bits.width > new:
                 raise TypeError(f"{cls.__name__}.{name} lies outside the word")
             if used[bits.word] & place:
                 raise TypeError(f"{cls.__name__}.{name} overlaps another field")
@@ -153,7 +171,9 @@ class Word:
         import pyarrow as pa
 
         columns = [
-            pa.field(name, pa.from_numpy_dtype(bits.dtype), nullable=False, metadata=bits.metadata())
+            pa.field(
+                name, pa.from_numpy_dtype(bits.dtype), nullable=False, metadata=bits.metadata()
+            )
             for name, bits in cls.fields.items()
         ]
         for bits in cls.fields.values() if physical else ():
@@ -187,13 +207,15 @@ class Word:
         if len(lengths) != 1:
             raise BadInput(f"{cls.__name__}: columns of unequal length or none: {sorted(lengths)}")
         length = lengths.pop()
+        # Every column gets the dtype of its field, so that one compiled kernel serves all.
         values = [
-            columns[name] if name in columns else np.zeros(length, bits.dtype)
+            cls._column(columns[name], bits) if name in columns else np.zeros(length, bits.dtype)
             for name, bits in cls.fields.items()
         ]
         out = np.empty((length, cls.words), cls.storage)
         if cls.kernels()[1](out, *values):
-            cls._raise_out_of_range(columns)
+            for column, bits in zip(values, cls.fields.values(), strict=True):
+                cls._check_range(column, bits)
         return out
 
     @classmethod
@@ -217,17 +239,21 @@ class Word:
         return np.ascontiguousarray(rows)
 
     @classmethod
-    def _raise_out_of_range(cls, columns: Columns) -> None:
-        for name, bits in cls.fields.items():
-            if name in columns:
-                values = columns[name]
-                bad = np.flatnonzero((values < bits.minimum) | (values > bits.limit))
-                if len(bad):
-                    raise BadInput(
-                        f"{cls.__name__}: row {bad[0]} has {values[bad[0]]}, "
-                        f"expected {bits.minimum}..{bits.limit}",
-                        field=name,
-                    )
+    def _column(cls, values: Array, bits: Bits) -> Array:
+        if values.dtype == bits.dtype:
+            return np.ascontiguousarray(values)
+        cls._check_range(values, bits)
+        return np.ascontiguousarray(values, bits.dtype)
+
+    @classmethod
+    def _check_range(cls, values: Array, bits: Bits) -> None:
+        bad = np.flatnonzero((values < bits.minimum) | (values > bits.limit))
+        if len(bad):
+            raise BadInput(
+                f"{cls.__name__}: row {bad[0]} has {values[bad[0]]}, "
+                f"expected {bits.minimum}..{bits.limit}",
+                field=bits.name,
+            )
 
     @classmethod
     @functools.cache
@@ -262,15 +288,10 @@ class Word:
         )
 
 
-def vars_of(bits: Bits) -> dict[str, Any]:
-    """Constructor arguments of a Bits."""
-    return {name: getattr(bits, name) for name in Bits.__dataclass_fields__}
-
-
 def linear(unit: str, lsb: float, offset: int = 0) -> Scale:
-    """lsb * (code + offset), computed in double and rounded once to float32."""
+    """lsb * (code + offset), constant and product in float32."""
 
     def convert(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        return (lsb * (codes + offset)).astype(np.float32)
+        return np.float32(lsb) * (codes + offset).astype(np.float32)
 
     return Scale(unit, lsb, convert)
