@@ -359,9 +359,10 @@ def _away(
 ) -> Any:
     """Some reference object (last leg) overlaps none of the objects chosen for the others."""
     last = count - 1
-    if rows[c + C_KIND] == PAIR and last > 1:  # most often no pair passes even with all objects
-        if not _assignment(last, legs, 0, words, start, rows, c, kinds, luts, place):
-            return False
+    # Most often no pair passes, whatever it overlaps with.
+    is_pair = rows[c + C_KIND] == PAIR and last > 1
+    if is_pair and not _assignment(last, legs, 0, words, start, rows, c, kinds, luts, place):
+        return False
     group_r = rows[c + C_LEG + last * L_COLUMNS]
     for r in range(number[group_r]):
         if not (legs[last] >> np.uint64(r)) & np.uint64(1):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
+
 from scout40.emulator.ugt import load_menu
 from scout40.emulator.ugt.decide import CompiledMenu, compile_menu
 from scout40.emulator.ugt.model import Algorithm, Condition, Leaf, Menu, Operation, Requirement
@@ -74,7 +77,7 @@ TIMES = [5, 6, 100, END - 1, END, END + 1, END + 2, 2 * ORBIT_BX + 40, 2 * ORBIT
 
 @pytest.mark.parametrize("cuts", [[0, 3], [0, 1, 3], [0, 1, 2, 3]])
 def test_neighbours_are_seen_across_block_edges(menu: CompiledMenu, cuts: list[int]) -> None:
-    blocks = [stream(TIMES, a, b).filled() for a, b in zip(cuts, cuts[1:], strict=False)]
+    blocks = [stream(TIMES, a, b).filled() for a, b in pairwise(cuts)]
     expected = set(TIMES)
     got = fired(menu, blocks)
     assert got["L1_MuBefore"] == [t for t in TIMES if t - 1 in expected]
@@ -110,9 +113,9 @@ def test_a_plugin_evaluates_a_network_condition() -> None:
     block = stream([3, 4, 9], 0, 1)
     seen: list[Requirement] = []
 
-    def axo(block: Block, requirement: Requirement) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    def axo(block: Block, requirement: Requirement) -> npt.NDArray[np.bool_]:
         seen.append(requirement)
-        return block.bx % 2 == 1
+        return np.asarray(block.bx % 2 == 1)
 
     decisions = compile_menu(network_menu(), {"AXO": axo}).decide(block)
     assert decisions.words[:, 0].tolist() == [0, 1 << 7, 0]  # bx 4, 5, 10
