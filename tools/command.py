@@ -1,0 +1,99 @@
+"""What all commands share: error reports, exit codes, options, and a clean stop by signal."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from scout40.streams.errors import Scout40Error
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXIT_DIFFERENT = 1
+EXIT_BAD_INPUT = 2
+EXIT_UNBALANCED = 3
+EXIT_ABORTED = 130
+
+
+class Task(click.Command):
+    """A command that reports Scout40Error as one red message and exits with code 2.
+
+    With ``--json`` standard output also gets one object: ``{"error": "..."}``.
+    """
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Scout40Error as error:
+            message = str(error)
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        if ctx.params.get("json_output"):
+            print_json({"error": message})
+        click.secho(f"scout40 {self.name}: {message}", fg="red", err=True)
+        ctx.exit(EXIT_BAD_INPUT)
+
+
+def json_option(function: F) -> F:
+    """``--json``, passed on as ``json_output``."""
+    return click.option(
+        "--json", "json_output", is_flag=True, help="Print one JSON value and nothing else."
+    )(function)
+
+
+def inputs_argument(function: F) -> F:
+    """One or more INPUT: files, folders, globs or URLs."""
+    return click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")(function)
+
+
+def print_json(value: object) -> None:
+    """One JSON value on standard output; NaN and infinity never appear."""
+    click.echo(json.dumps(value, allow_nan=False))
+
+
+class Stop:
+    """Asks the work to end at the next block when SIGINT or SIGTERM comes; the second aborts.
+
+    A context manager for the main thread. Work polls ``requested`` between blocks.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Stop:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            abort()
+        self.requested = True
+        # os.write: a handler may interrupt a print that holds the stream's lock.
+        os.write(2, b"\nstopping after this block; once more to abort\n")
+
+
+def abort() -> NoReturn:
+    """End at once: no clean-up, so only files with temporary names are left."""
+    if sys.stderr.isatty():
+        os.write(2, b"\x1b[?25h")  # a progress bar hides the cursor
+    os._exit(EXIT_ABORTED)

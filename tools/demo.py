@@ -1,0 +1,73 @@
+"""``scout40 demo``: the packaged sample through unpack, menu, rules and rates."""
+
+from __future__ import annotations
+
+import click
+
+from scout40.tools.command import Stop, Task, json_option, print_json
+
+
+@click.command(cls=Task, name="demo")
+@click.option(
+    "--orbits", type=click.IntRange(1, 10_000_000), default=2000, show_default=True,
+    help="Orbits to process; the sample is repeated.",
+)  # fmt: skip
+@click.option("--out", "-o", type=click.Path(), help="Keep decisions and objects in this file.")
+@click.option("--overwrite", is_flag=True, help="Replace existing output.")
+@click.option("--threads", "-j", type=click.IntRange(1), help="Blocks at once; default: all cores.")
+@json_option
+def command(
+    orbits: int, out: str | None, overwrite: bool, threads: int | None, json_output: bool
+) -> None:
+    """Run a small synthetic sample through the whole chain. No file is needed.
+
+    The first run compiles kernels, which takes a while; later runs find them in the cache.
+    """
+    import tempfile
+    from dataclasses import replace
+    from pathlib import Path
+
+    from scout40.tools.job import emulate
+    from scout40.tools.make_sample import ORBITS
+    from scout40.tools.sample import Repeated, demo_menu, sample_path
+    from scout40.tools.show import Live
+    from scout40.tools.show_rates import emulation
+
+    with (
+        Stop() as stop,
+        Live("demo") as progress,
+        tempfile.TemporaryDirectory(prefix="scout40-demo-") as folder,
+        sample_path() as path,
+    ):
+        result = emulate(
+            Repeated(path, -(-orbits // ORBITS)),
+            demo_menu(),
+            out=out or Path(folder) / "demo.parquet",
+            overwrite=overwrite,
+            threads=threads,
+            stop=stop,
+            progress=progress,
+        )
+    outputs = result.receipt.outputs if out else ()
+    result.receipt = replace(result.receipt, command="demo", outputs=outputs)
+    if json_output:
+        print_json(result.as_dict())
+    else:
+        emulation(result)
+    raise SystemExit(result.receipt.exit_code)
+
+
+def self_test() -> str:
+    """The demo menu on the sample: compiled decisions must equal those of plain NumPy."""
+    from scout40.streams.block import concatenate
+    from scout40.streams.sources import open_source
+    from scout40.streams.sources.base import Run
+    from scout40.tools.bench_menu import check_equal
+    from scout40.tools.bench_numpy import NumpyMenu
+    from scout40.tools.sample import demo_menu, sample_path
+
+    with sample_path() as path:
+        block = concatenate(open_source([str(path)]).blocks(Run()))
+    menu = demo_menu()
+    algorithms = check_equal(menu.compile(), NumpyMenu(menu), block)
+    return f"{algorithms} algorithms equal in {len(block)} crossings"
