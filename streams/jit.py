@@ -1,8 +1,8 @@
 """The one way scout40 compiles kernels: numba, GIL released, cached outside the source tree.
 
 numba's own cache looks at one file only, so a cached kernel goes stale when a helper in another
-file changes. Here the cache folder's name is a digest of every source file of the package and of
-the versions that matter: a changed source is another folder.
+file changes. Here the cache folder's name is a digest of every source file of the kernel
+folders and of the versions that matter: a changed source is another folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from numba.np.arrayobj import make_array
 
 F = TypeVar("F", bound=Callable[..., Any])
 _PACKAGE = Path(__file__).resolve().parents[1]
-_FOLDERS = ("configs", "streams", "emulator", "firmware", "tools")
+_FOLDERS = ("streams", "emulator", "firmware")  # those that hold kernels
 
 
 def _sources_digest() -> str:

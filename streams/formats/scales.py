@@ -1,7 +1,7 @@
 """Physical scales of Level-1 integers, each declared once.
 
-The order of operations is that of the CMS scouting unit conversion: products in double, one
-rounding to float32; angles are float32 first and, when not below pi, reduced by 2 pi in double.
+The order of operations is that of the CMS scouting unit conversion: constants and products are
+float32; angles are float32 first and, when not below pi, reduced by 2 pi in double.
 """
 
 from __future__ import annotations
@@ -14,12 +14,17 @@ import numpy.typing as npt
 from scout40.streams.layout import Scale, linear
 
 
+def wrapped(angle: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Angles of [0, 4 pi) rad into [-pi, pi) by one subtraction, done in double."""
+    wide = angle.astype(np.float64)
+    return np.where(wide >= math.pi, wide - 2 * math.pi, wide).astype(np.float32)
+
+
 def wrapped_angle(lsb: float) -> Scale:
     """code * lsb in radians, wrapped into [-pi, pi)."""
 
     def convert(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        angle = (lsb * codes).astype(np.float32).astype(np.float64)
-        return np.where(angle >= math.pi, angle - 2 * math.pi, angle).astype(np.float32)
+        return wrapped(np.float32(lsb) * codes.astype(np.float32))
 
     return Scale("rad", lsb, convert)
 
