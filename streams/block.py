@@ -118,7 +118,8 @@ class Block:
         for name, values in self.crossing.items():
             if len(values) != len(self):
                 raise BadInput("block: one row per crossing expected", field=name)
-        if len(self) and not self.first_orbit <= self.orbit[0] <= self.orbit[-1] < self.last_orbit:
+        inside = (self.orbit >= self.first_orbit) & (self.orbit < self.last_orbit)
+        if not inside.all():
             raise BadInput(f"block: rows outside orbits [{self.first_orbit}, {self.last_orbit})")
         if self.contiguous and np.any(np.diff(self.time()) <= 0):
             raise BadInput("block: crossings are not in rising order")

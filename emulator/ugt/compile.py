@@ -15,6 +15,7 @@ from scout40.emulator.ugt.correlations import (
     check_correlation,
     correlation_tables,
     lut_tables,
+    pair_cuts_of,
 )
 from scout40.emulator.ugt.groups import (
     add_pairs,
@@ -23,11 +24,12 @@ from scout40.emulator.ugt.groups import (
     group_tables,
     places_of_conditions,
     places_of_legs,
+    places_of_pair_legs,
 )
 from scout40.emulator.ugt.legs import accepted
 from scout40.emulator.ugt.model import Condition, Menu, Requirement
 from scout40.emulator.ugt.objects import NETWORKS, SHOWER_SLOT, VALUES
-from scout40.emulator.ugt.pairs import pair_sets
+from scout40.emulator.ugt.pairs import P_CUTS, pair_sets
 from scout40.emulator.ugt.terms import TermTable, term_table
 from scout40.streams.block import Block
 
@@ -58,10 +60,9 @@ def tables_of(menu: Menu, plugins: Mapping[str, Plugin]) -> Tables:
             check_correlation(condition)
             if _needs_exact(condition):
                 exact.append(n)
-    in_pairs = [
-        n for n in exact
-        if len(conditions[n].requirements) == 2 and not conditions[n].kind.endswith("_orm")
-    ]  # fmt: skip
+    overlap = [n for n in exact if conditions[n].kind.endswith("_orm")]
+    # Two leading objects and a reference: their pair set says whether a search is worth while.
+    in_pairs = [n for n in exact if len(conditions[n].requirements) == 2 + (n in overlap)]
     sets = pair_sets(conditions, in_pairs)
     groups = group_legs(conditions, set(in_pairs), sets)
     bit_of, words = places_of_conditions(conditions, groups)
@@ -71,15 +72,19 @@ def tables_of(menu: Menu, plugins: Mapping[str, Plugin]) -> Tables:
     missing = [n for n in range(len(conditions)) if n not in bit_of]
     bit_of |= {n: 64 * words + i for i, n in enumerate(missing)}
     words = max(1, words + -(-len(missing) // 64))
-    searched = [n for n in exact if n not in in_pairs]
-    where = places_of_legs(groups)
+    searched = [n for n in exact if n not in in_pairs or n in overlap]
+    where = places_of_legs(groups) | places_of_pair_legs(sets, groups, pairs)
+    correlations = correlation_tables(conditions, exact, searched, where, bit_of, words)
+    for row, one in zip(pairs.table, sets, strict=True):
+        members = [exact.index(n) for n, _, _ in one.members]
+        row[P_CUTS] = pair_cuts_of(correlations.rows, members)
     return Tables(
         groups=group_tables(groups),
         lists=frozenset(group.key[0] for group in groups),
         pairs=pairs,
         singles=singles,
         value_rows=tuple(rows),
-        correlations=correlation_tables(conditions, exact, searched, where, bit_of, words),
+        correlations=correlations,
         luts=lut_tables(),
         terms=term_table(menu.algorithms, bit_of, words),
     )

@@ -10,14 +10,22 @@ import numpy.typing as npt
 
 from scout40.emulator.ugt import correlate as c
 from scout40.emulator.ugt import luts
+from scout40.emulator.ugt import quantities as q
 from scout40.emulator.ugt.model import Condition, Limits
 from scout40.emulator.ugt.objects import LISTS
 from scout40.streams.errors import BadConfig
 
 _NO_ETA = ("ETM", "HTM", "ETMHF", "HTMHF")
-_CUT = {name: getattr(c, name) for name in (
-    "DETA", "DPHI", "DR", "MASS", "MASSUPT", "MASSDR", "TBPT", "ORMDETA", "ORMDPHI", "ORMDR"
-)}  # fmt: skip
+_CUT = {
+    "DETA": q.DETA,
+    "DPHI": q.DPHI,
+    "DR": q.DR,
+    "MASS": q.MASS,
+    "MASSUPT": q.MASSUPT,
+    "MASSDR": q.MASSDR,
+    "TBPT": q.TBPT,
+}
+_OVERLAP = {"ORMDETA": 0, "ORMDPHI": 1, "ORMDR": 2}
 _PAIRS: tuple[luts.Pair, ...] = ("calo_calo", "mu_mu", "calo_mu")
 
 
@@ -39,25 +47,43 @@ def correlation_tables(
     of_bit = np.full(64 * words, -1, np.int64)
     rows = np.zeros((max(1, len(exact)), c.C_COLUMNS), np.int64)
     for row, n in zip(rows, exact, strict=False):
-        condition = conditions[n]
-        place = bit_of[n]
+        condition, place = conditions[n], bit_of[n]
         of_bit[place] = exact.index(n)
         row[c.C_KIND] = _kind(condition)
         row[c.C_LEGS] = len(condition.requirements)
         charge = condition.charge_correlation
         row[c.C_CHARGE] = {None: c.ANY_CHARGE, "os": c.OPPOSITE, "ls": c.LIKE}[charge]
-        row[c.C_OVERLAP] = condition.kind.endswith("_orm")
-        row[c.C_TRANSVERSE] = condition.kind.startswith("mass_trv")
+        row[c.C_REFERENCE] = condition.kind.endswith("_orm")
         for j in range(len(condition.requirements)) if n in searched else ():
             mask[place // 64] |= np.uint64(1) << np.uint64(place % 64)
             at = c.C_LEG + j * c.L_COLUMNS
             row[at : at + c.L_COLUMNS] = where[n, j]
-        for name, limits in condition.cuts:
-            row[c.C_CUTS] |= 1 << _CUT[name]
-            for scale, pair in enumerate(_PAIRS):
-                at = c.C_LIMIT + 6 * _CUT[name] + 2 * scale
-                row[at : at + 2] = scaled(name, limits, pair)
+        _fill_limits(row, condition)
     return c.Correlations(mask, of_bit, rows)
+
+
+def _fill_limits(row: npt.NDArray[np.int64], condition: Condition) -> None:
+    muons = [requirement.object == "MU" for requirement in condition.requirements[:2]]
+    pair: luts.Pair = "calo_mu" if any(muons) else "calo_calo"
+    pair = "mu_mu" if all(muons) else pair
+    for name, limits in condition.cuts:
+        if name in _OVERLAP:
+            row[c.C_CUTS] |= 1 << (q.ORMDETA + _OVERLAP[name])
+            for scale, of_scale in enumerate(_PAIRS):
+                at = c.C_OVERLAP + 6 * _OVERLAP[name] + 2 * scale
+                row[at : at + 2] = scaled(name, limits, of_scale)
+            continue
+        cut = q.MASSTRV if condition.kind.startswith("mass_trv") and name == "MASS" else _CUT[name]
+        low, high = scaled(name, limits, pair)
+        row[c.C_CUTS] |= 1 << cut
+        # The firmware compares mass over distance with a lower limit only.
+        row[c.C_LIMIT + 2 * cut :][:2] = low, q.LARGEST if name == "MASSDR" else high
+
+
+def pair_cuts_of(rows: npt.NDArray[np.int64], members: Sequence[int]) -> int:
+    """Union of the pair cuts of some rows, as a bit mask."""
+    cuts = np.bitwise_or.reduce(rows[list(members), c.C_CUTS])
+    return int(cuts) & ((1 << q.PAIR_CUTS) - 1)
 
 
 def _kind(condition: Condition) -> int:
@@ -82,6 +108,8 @@ def check_correlation(condition: Condition) -> None:
     if condition.kind == "mass_inv_3":
         if cuts != {"MASS"} or len(objects) != 3:
             raise BadConfig(f"{what}: mass_inv_3 takes three objects and one MASS cut")
+        if len({name == "MU" for name in objects}) > 1:
+            raise BadConfig(f"{what}: mass_inv_3 of muons with others is not defined")
     elif any(not name.startswith("ORM") for name in cuts) and len(leading) not in (1, 2):
         raise BadConfig(f"{what}: cuts on a pair need two objects, not {len(leading)}")
     if len(leading) < 2 and not condition.kind.endswith("_orm"):
@@ -118,31 +146,31 @@ def scaled(name: str, limits: Limits, pair: luts.Pair) -> tuple[int, int]:
 
 def lut_tables() -> npt.NDArray[np.int64]:
     """All firmware tables in one array; places T_* and row sizes as in correlate.py."""
-    out = np.zeros(c.T_SIZE, np.int64)
+    out = np.zeros(q.T_SIZE, np.int64)
 
     def put(place: int, table: npt.NDArray[np.int64]) -> None:
         out[place : place + table.size] = table.ravel()
 
     for scale, pair in enumerate(_PAIRS):
-        put(c.T_DETA + 1024 * scale, luts.deta(pair))
-        put(c.T_DPHI + 1024 * scale, luts.dphi(pair))
-        put(c.T_COSH + 1024 * scale, luts.cosh_deta(pair))
-        put(c.T_COS + 1024 * scale, luts.cos_dphi(pair))
+        put(q.T_DETA + 1024 * scale, luts.deta(pair))
+        put(q.T_DPHI + 1024 * scale, luts.dphi(pair))
+        put(q.T_COSH + 1024 * scale, luts.cosh_deta(pair))
+        put(q.T_COS + 1024 * scale, luts.cos_dphi(pair))
     pt_scale: dict[str, luts.PtScale] = {"MU": "mu", "EG": "eg", "TAU": "tau", "JET": "jet"}
     for row, (name, listed) in enumerate(LISTS.items()):
-        put(c.T_PT + 4096 * row, luts.pt_x10(pt_scale.get(name, "sum")))
+        put(q.T_PT + 4096 * row, luts.pt_x10(pt_scale.get(name, "sum")))
         pt, phi, eta = listed.fields["pt"], listed.fields["phi"], listed.fields.get("eta")
         eta_place = (eta.lo, eta.width) if eta is not None else (0, 0)
         facts = (pt.lo, pt.mask, *eta_place, phi.lo, phi.mask, int(name == "MU"), 0)
-        put(c.T_KIND + c.K_COLUMNS * row, np.array(facts))
-    put(c.T_UPT, luts.pt_x10("mu_unconstrained"))
-    put(c.T_TO_MUON_ETA, luts.calo_eta_to_muon())
-    put(c.T_TO_MUON_PHI, luts.calo_phi_to_muon())
+        put(q.T_KIND + q.K_COLUMNS * row, np.array(facts))
+    put(q.T_UPT, luts.pt_x10("mu_unconstrained"))
+    put(q.T_TO_MUON_ETA, luts.calo_eta_to_muon())
+    put(q.T_TO_MUON_PHI, luts.calo_phi_to_muon())
     scales: tuple[luts.Scale, ...] = ("calo", "mu")
     for muon, kind in enumerate(scales):
-        put(c.T_COS_PHI + 1024 * muon, luts.cos_phi(kind))
-        put(c.T_SIN_PHI + 1024 * muon, luts.sin_phi(kind))
+        put(q.T_COS_PHI + 1024 * muon, luts.cos_phi(kind))
+        put(q.T_SIN_PHI + 1024 * muon, luts.sin_phi(kind))
         inverse = np.zeros((256, 192), np.int64)
         inverse[:, : luts.inverse_dr2(kind).shape[1]] = luts.inverse_dr2(kind)
-        put(c.T_INVERSE + 256 * 192 * muon, inverse)
+        put(q.T_INVERSE + 256 * 192 * muon, inverse)
     return out

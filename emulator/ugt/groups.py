@@ -114,7 +114,8 @@ def _locals(conditions: Sequence[Condition], in_pairs: set[int]) -> list[tuple[L
     for n, condition in enumerate(conditions):
         members: dict[GroupKey, list[int]] = {}
         for leg, requirement in enumerate(condition.requirements):
-            if requirement.object in LISTS and n not in in_pairs:
+            # Leading pairs stand in the pair sets; a third leg is the reference of a removal.
+            if requirement.object in LISTS and not (n in in_pairs and leg < 2):
                 members.setdefault((requirement.object, requirement.bx_offset), []).append(leg)
         out += [(_local(n, condition, legs), key) for key, legs in members.items()]
     return out
@@ -156,6 +157,20 @@ def places_of_legs(groups: Sequence[Group]) -> dict[tuple[int, int], tuple[int, 
             for lane, leg in enumerate(one.legs):
                 word = group.first[lane] + slot // 64
                 places[one.condition, leg] = (g, word, slot % 64, 64 * group.result + slot)
+    return places
+
+
+def places_of_pair_legs(
+    sets: Sequence[PairSet], groups: Sequence[Group], pairs: k.Pairs
+) -> dict[tuple[int, int], tuple[int, int, int, int]]:
+    """The same for the legs of pair sets."""
+    places = {}
+    for row, one in zip(pairs.table, sets, strict=True):
+        for bit, (n, *legs) in enumerate(one.members):
+            for side, leg in enumerate(legs):
+                g, word = row[P_GROUP_A + 2 * side : P_GROUP_A + 2 * side + 2]
+                result = 64 * int(row[P_RESULT]) + one.shift + bit
+                places[n, leg] = (int(g), int(word), one.shift + bit, result)
     return places
 
 

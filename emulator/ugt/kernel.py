@@ -20,6 +20,7 @@ from scout40.emulator.ugt.bits import lowest_bit
 from scout40.emulator.ugt.correlate import C_COLUMNS, MAX_LEGS, Correlations, exact
 from scout40.emulator.ugt.lanes import WIDTH, both, either, invert, load, nothing, store
 from scout40.emulator.ugt.pairs import MAX_OBJECTS, decide_pairs
+from scout40.emulator.ugt.quantities import PAIR_CUTS
 from scout40.emulator.ugt.terms import TermTable
 from scout40.streams.jit import njit, pointer
 
@@ -102,6 +103,7 @@ class Scratch(NamedTuple):
     words: Any
     legs: Any
     place: Any
+    found: Any
 
 
 (
@@ -282,6 +284,7 @@ def decide(
         words=np.zeros(WIDTH, np.uint64),
         legs=np.zeros(2 * MAX_LEGS, np.uint64),
         place=np.zeros(MAX_LEGS, np.int64),
+        found=np.zeros(PAIR_CUTS, np.int64),
     )
     _decide(lists, groups, pairs, singles, correlations, luts, terms, scratch, sizes, out)
 
@@ -322,7 +325,7 @@ def _decide(
         Scratch(
             pointer(scratch.masks), pointer(scratch.anys), pointer(scratch.kinds),
             pointer(scratch.start), pointer(scratch.number), pointer(scratch.bits),
-            pointer(scratch.words), pointer(scratch.legs), pointer(scratch.place),
+            pointer(scratch.words), pointer(scratch.legs), pointer(scratch.place), pointer(scratch.found),
         ),
         sizes,
         count,
@@ -364,7 +367,7 @@ def _rows(
                 )  # fmt: skip
         decide_pairs(
             lists.words, s.start, s.number, s.masks, s.anys, s.kinds, sizes.sets, pairs.table,
-            pairs.members, correlations.of_bit, correlations.rows, luts, s.bits,
+            pairs.members, correlations.of_bit, correlations.rows, luts, s.bits, s.found,
         )  # fmt: skip
         _single_values(lists, singles, sizes, row, s.bits)
         for w in range(sizes.bits):
@@ -375,7 +378,7 @@ def _rows(
                 condition = correlations.of_bit[64 * w + lowest_bit(low)] * C_COLUMNS
                 if not exact(
                     condition, s.bits, lists.words, s.start, s.number, s.masks, s.kinds,
-                    correlations.rows, luts, s.legs, s.place,
+                    correlations.rows, luts, s.legs, s.place, s.found,
                 ):  # fmt: skip
                     s.bits[w] ^= low
         _algorithms(s.bits, terms, sizes.banks, s.words, out, i)

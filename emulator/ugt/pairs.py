@@ -19,15 +19,14 @@ from scout40.emulator.ugt.correlate import (
     C_CHARGE,
     C_COLUMNS,
     C_CUTS,
-    bins,
     charge,
     charges_pass,
-    pair_passes,
-    pt,
+    cuts_pass,
 )
 from scout40.emulator.ugt.lanes import WIDTH
 from scout40.emulator.ugt.model import Condition
 from scout40.emulator.ugt.objects import LISTS
+from scout40.emulator.ugt.quantities import PAIR_CUTS, quantities
 from scout40.streams.jit import njit
 
 MAX_OBJECTS = 64
@@ -35,7 +34,7 @@ MAX_OBJECTS = 64
 
 GroupKey = tuple[str, int]  # object type, bx offset
 
-P_GROUP_A, P_WORD_A, P_GROUP_B, P_WORD_B, P_RESULT, P_COLUMNS = range(6)
+P_GROUP_A, P_WORD_A, P_GROUP_B, P_WORD_B, P_RESULT, P_CUTS, P_COLUMNS = range(7)
 
 
 @dataclass
@@ -58,7 +57,7 @@ def pair_sets(conditions: Sequence[Condition], chosen: Sequence[int]) -> list[Pa
     order = {name: place for place, name in enumerate(LISTS)}
     by_key: dict[tuple[GroupKey, GroupKey], list[tuple[int, int, int]]] = {}
     for n in chosen:
-        keys = [(r.object, r.bx_offset) for r in conditions[n].requirements]
+        keys = [(r.object, r.bx_offset) for r in conditions[n].requirements[:2]]
         a, b = sorted((0, 1), key=lambda leg: (order[keys[leg][0]], keys[leg][1], leg))
         by_key.setdefault((keys[a], keys[b]), []).append((n, a, b))
     found: list[PairSet] = []
@@ -89,19 +88,21 @@ def decide_pairs(
     rows: Any,
     luts: Any,
     bits: Any,
+    found: Any,
 ) -> Any:
     """Result bits of all pair sets for one crossing.
 
     All arrays are pointers. pairs: int64 (sets, P_COLUMNS). members: uint64, bits of each set.
     of_bit: place of a condition's bit -> row of ``rows``. masks, anys: legs that each object, that
     some object of a group satisfies.
+    found: int64 scratch for the quantities of a pair.
     """
     for p in range(sets):
         a, word_a = pairs[p * P_COLUMNS + P_GROUP_A], pairs[p * P_COLUMNS + P_WORD_A]
         b, word_b = pairs[p * P_COLUMNS + P_GROUP_B], pairs[p * P_COLUMNS + P_WORD_B]
         if number[a] == 0 or number[b] == 0:
             continue
-        result = pairs[p * P_COLUMNS + P_RESULT]
+        result, cuts = pairs[p * P_COLUMNS + P_RESULT], pairs[p * P_COLUMNS + P_CUTS]
         left = anys[a * WIDTH + word_a] & anys[b * WIDTH + word_b] & members[p]
         if not left:
             continue
@@ -119,40 +120,27 @@ def decide_pairs(
                     legs |= swapped & masks[base_a + j * WIDTH]
                 legs &= open_
                 if legs:
-                    open_ ^= _passing(
-                        legs, words[start[a] + i], kinds[a], words[start[b] + j], kinds[b],
-                        result, of_bit, rows, luts,
-                    )  # fmt: skip
+                    word_i, word_j = words[start[a] + i], words[start[b] + j]
+                    if cuts:
+                        quantities(word_i, kinds[a], word_j, kinds[b], cuts, luts, found)
+                    open_ ^= _passing(legs, word_i, word_j, result, of_bit, rows, found)
             if not open_:
                 break
         bits[result] |= left ^ open_
 
 
 @njit
-def _passing(
-    left: Any,
-    a: Any,
-    type_a: Any,
-    b: Any,
-    type_b: Any,
-    result: Any,
-    of_bit: Any,
-    rows: Any,
-    luts: Any,
-) -> Any:
-    """Those conditions of ``left`` whose cuts the pair (a, b) passes."""
+def _passing(left: Any, a: Any, b: Any, result: Any, of_bit: Any, rows: Any, found: Any) -> Any:
+    """Those conditions of ``left`` that the pair (a, b) with the quantities ``found`` passes."""
     passed = np.uint64(0)
-    scale, deta, dphi = bins(a, type_a, b, type_b, luts)
-    pts = pt(a, type_a, luts) * pt(b, type_b, luts)
     codes = charge(a) + charge(b)
     while left:
         low = left & (~left + np.uint64(1))
         left ^= low
         c = of_bit[64 * result + lowest_bit(low)] * C_COLUMNS
-        if rows[c + C_CHARGE] != ANY_CHARGE and not charges_pass(codes, 2, rows[c + C_CHARGE]):
-            continue
-        if rows[c + C_CUTS] == 0 or pair_passes(
-            a, type_a, b, type_b, scale, deta, dphi, pts, rows, c, luts
-        ):
-            passed |= low
+        wanted = rows[c + C_CHARGE]
+        if wanted == ANY_CHARGE or charges_pass(codes, 2, wanted):
+            cuts = rows[c + C_CUTS] & ((1 << PAIR_CUTS) - 1)
+            if cuts_pass(found, cuts, rows, c):
+                passed |= low
     return passed

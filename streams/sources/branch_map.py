@@ -48,6 +48,12 @@ VECTOR = ("px", "py", "pz")
 MISSING = ("etm", "htm", "etmhf", "htmhf")
 TOP = ("tree", "energy_unit", "crossing", "sums", "recorded", *LISTS)
 
+MAX_BYTES = 1 << 20
+MAX_DOTS = 100
+"""Dots on one line: the standard library's parser takes a time quadratic in a.b.c.d..."""
+MAX_VALUE = (1 << 63) - 1
+"""Largest integer of a map: no branch has more, and very long ones cannot even be printed."""
+
 
 @dataclass(frozen=True)
 class Where:
@@ -95,12 +101,21 @@ class BranchMap:
 def read_branch_map(path: str | Path) -> BranchMap:
     """The branch map of a TOML file; BadConfig naming file and key for whatever is wrong."""
     try:
-        data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        with Path(path).open("rb") as stream:
+            data = stream.read(MAX_BYTES + 1)
     except OSError as error:
         raise BadConfig(f"{path}: branch map cannot be read: {error.strerror or error}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise BadConfig(f"{path}: not TOML: {error}") from None
-    return _Reader(str(path)).map_of(data)
+    if len(data) > MAX_BYTES:
+        raise BadConfig(f"{path}: larger than {MAX_BYTES >> 10} kB, too much for a branch map")
+    if any(line.count(b".") > MAX_DOTS for line in data.splitlines()):
+        raise BadConfig(f"{path}: a line with more than {MAX_DOTS} dots")
+    try:
+        document = tomllib.loads(data.decode("utf-8"))
+    except RecursionError:
+        raise BadConfig(f"{path}: nested too deeply") from None
+    except ValueError as error:  # not UTF-8, not TOML, or an integer of thousands of digits
+        raise BadConfig(f"{path}: not TOML: {str(error)[:200]}") from None
+    return _Reader(str(path)).map_of(document)
 
 
 @dataclass(frozen=True)
