@@ -109,20 +109,48 @@ def _chosen_pass(
             return False
     if rows[c + C_KIND] == ASSIGN:
         return True
-    total = np.int64(0)
-    for i in range(count - 1):
-        group_i = rows[c + C_LEG + i * L_COLUMNS]
-        a, type_a = words[start[group_i] + place[i]], kinds[group_i]
-        for j in range(i + 1, count):
-            group_j = rows[c + C_LEG + j * L_COLUMNS]
-            b, type_b = words[start[group_j] + place[j]], kinds[group_j]
-            if rows[c + C_KIND] == PAIR:
-                cuts = rows[c + C_CUTS] & ((1 << PAIR_CUTS) - 1)
-                quantities(a, type_a, b, type_b, cuts, luts, found)
-                return cuts_pass(found, cuts, rows, c)
-            total += mass(a, type_a, b, type_b, luts)
-    found[MASS] = total
-    return cuts_pass(found, 1 << MASS, rows, c)
+    a, b = rows[c + C_LEG], rows[c + C_LEG + L_COLUMNS]  # groups of the pair
+    cuts = rows[c + C_CUTS] & ((1 << PAIR_CUTS) - 1)
+    word_a, word_b = words[start[a] + place[0]], words[start[b] + place[1]]
+    quantities(word_a, kinds[a], word_b, kinds[b], cuts, luts, found)
+    return cuts_pass(found, cuts, rows, c)
+
+
+@njit
+def _covered(legs: Any, i: Any, j: Any, k: Any) -> Any:
+    """Three objects can be given to three legs, one each."""
+    one = np.uint64(1)
+    x, y, z = np.uint64(i), np.uint64(j), np.uint64(k)
+    i0, i1, i2 = legs[0] >> x, legs[1] >> x, legs[2] >> x
+    j0, j1, j2 = legs[0] >> y, legs[1] >> y, legs[2] >> y
+    k0, k1, k2 = legs[0] >> z, legs[1] >> z, legs[2] >> z
+    with_i0 = i0 & ((j1 & k2) | (j2 & k1))
+    with_j0 = j0 & ((i1 & k2) | (i2 & k1))
+    with_k0 = k0 & ((i1 & j2) | (i2 & j1))
+    return (with_i0 | with_j0 | with_k0) & one
+
+
+@njit
+def _triple(
+    legs: Any, words: Any, start: Any, number: Any, rows: Any, c: Any, kinds: Any, luts: Any
+) -> Any:
+    """Some three objects of one list, whose pair values of M^2/2 add up to inside the limits."""
+    group = rows[c + C_LEG]
+    first, kind = start[group], kinds[group]
+    for i in range(number[group] - 2):
+        for j in range(i + 1, number[group] - 1):
+            for k in range(j + 1, number[group]):
+                if not _covered(legs, i, j, k):
+                    continue
+                x, y, z = words[first + i], words[first + j], words[first + k]
+                if not charges_pass(charge(x) + charge(y) + charge(z), 3, rows[c + C_CHARGE]):
+                    continue
+                total = mass(x, kind, y, kind, luts) + mass(x, kind, z, kind, luts)
+                total += mass(y, kind, z, kind, luts)
+                at = c + C_LIMIT + 2 * MASS
+                if rows[at] <= total <= rows[at + 1]:
+                    return True
+    return False
 
 
 @njit
@@ -200,6 +228,8 @@ def exact(
         if not (bits[other >> 6] >> np.uint64(other & 63)) & np.uint64(1):
             return False
     _collect(count, rows, c, number, masks, legs)
+    if rows[c + C_KIND] == TRIPLE:
+        return _triple(legs, words, start, number, rows, c, kinds, luts)
     if not rows[c + C_REFERENCE]:
         return _assignment(count, legs, 0, words, start, rows, c, kinds, luts, place, found)
     return _away(count, legs, words, start, number, rows, c, kinds, luts, place, found)

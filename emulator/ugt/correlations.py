@@ -108,8 +108,8 @@ def check_correlation(condition: Condition) -> None:
     if condition.kind == "mass_inv_3":
         if cuts != {"MASS"} or len(objects) != 3:
             raise BadConfig(f"{what}: mass_inv_3 takes three objects and one MASS cut")
-        if len({name == "MU" for name in objects}) > 1:
-            raise BadConfig(f"{what}: mass_inv_3 of muons with others is not defined")
+        if len({(r.object, r.bx_offset) for r in condition.requirements}) > 1:
+            raise BadConfig(f"{what}: mass_inv_3 takes objects of one type and crossing")
     elif any(not name.startswith("ORM") for name in cuts) and len(leading) not in (1, 2):
         raise BadConfig(f"{what}: cuts on a pair need two objects, not {len(leading)}")
     if len(leading) < 2 and not condition.kind.endswith("_orm"):

@@ -325,7 +325,8 @@ def _decide(
         Scratch(
             pointer(scratch.masks), pointer(scratch.anys), pointer(scratch.kinds),
             pointer(scratch.start), pointer(scratch.number), pointer(scratch.bits),
-            pointer(scratch.words), pointer(scratch.legs), pointer(scratch.place), pointer(scratch.found),
+            pointer(scratch.words), pointer(scratch.legs), pointer(scratch.place),
+            pointer(scratch.found),
         ),
         sizes,
         count,
