@@ -158,10 +158,11 @@ def lut_tables() -> npt.NDArray[np.int64]:
         put(q.T_COS + 1024 * scale, luts.cos_dphi(pair))
     pt_scale: dict[str, luts.PtScale] = {"MU": "mu", "EG": "eg", "TAU": "tau", "JET": "jet"}
     for row, (name, listed) in enumerate(LISTS.items()):
-        put(q.T_PT + 4096 * row, luts.pt_x10(pt_scale.get(name, "sum")))
+        table = luts.pt_x10(pt_scale.get(name, "sum"))
+        step, offset = int(table[2] - table[1]), int(2 * table[1] - table[2])
         pt, phi, eta = listed.fields["pt"], listed.fields["phi"], listed.fields.get("eta")
         eta_place = (eta.lo, eta.width) if eta is not None else (0, 0)
-        facts = (pt.lo, pt.mask, *eta_place, phi.lo, phi.mask, int(name == "MU"), 0)
+        facts = (pt.lo, pt.mask, step, offset, *eta_place, phi.lo, phi.mask, int(name == "MU"))
         put(q.T_KIND + q.K_COLUMNS * row, np.array(facts))
     put(q.T_UPT, luts.pt_x10("mu_unconstrained"))
     put(q.T_TO_MUON_ETA, luts.calo_eta_to_muon())

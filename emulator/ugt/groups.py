@@ -210,8 +210,8 @@ def group_tables(groups: Sequence[Group]) -> k.Groups:
     lane = np.zeros((len(groups), MAX_LEGS, 2), np.int64)
     select = np.zeros((len(groups), 6, WIDTH), np.uint64)
     fields: list[tuple[int, int, int]] = []
+    row: list[int] = []
     table: list[npt.NDArray[np.uint64]] = []
-    size = 0
     for g, group in enumerate(groups):
         lanes, first = group.lanes, group.first
         lane[g, : len(lanes), 0], lane[g, : len(lanes), 1] = first[:-1], lanes
@@ -230,17 +230,19 @@ def group_tables(groups: Sequence[Group]) -> k.Groups:
             if cut == "pt":
                 head[g, k.H_LOWEST_PT] = np.flatnonzero(rows.any(axis=1))[:1].sum()
             if cut == "slot":
-                head[g, k.H_SLOT] = size
+                head[g, k.H_SLOT] = len(row)
             else:
-                fields.append((LISTS[group.key[0]].fields[cut].lo, len(rows) - 1, size))
-            table.append(rows.ravel())
-            size += rows.size
+                fields.append((LISTS[group.key[0]].fields[cut].lo, len(rows) - 1, len(row)))
+            distinct, which = np.unique(rows, axis=0, return_inverse=True)
+            row += (WIDTH * (len(table) + which.ravel())).tolist()
+            table += list(distinct)
         head[g, k.H_FIELD1] = len(fields)
     return k.Groups(
         head,
         lane,
         select.ravel(),
         np.array(fields, np.uint64).reshape(-1, 3),
+        np.array(row, np.uint32),
         np.concatenate(table) if table else np.zeros(WIDTH, np.uint64),
     )
 

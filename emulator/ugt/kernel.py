@@ -7,7 +7,7 @@ stand in lanes: bit k of lane j is requirement j of condition k. Counters as bit
 1, 2, 3, 4 objects so far") turn the lanes into condition bits; for nested requirements that is
 exact. Two-object conditions look at each pair once (pairs.py); the few others for which the
 lanes are only a necessary condition are searched when that is met (correlate.py). Algorithms
-are read from tables by condition byte (terms.py).
+are read from tables by hex digit of the condition bits (terms.py).
 """
 
 from __future__ import annotations
@@ -48,14 +48,16 @@ class Groups(NamedTuple):
 
     head: int64 (groups, H_COLUMNS), columns H_*. lane: int64 (groups, MAX_LEGS, 2) first word and
     number of words. select: uint64 (groups * 6 * 8,): words of lane 0..3, words with nested
-    legs, words that are needed. field: uint64 (fields, 3) shift, mask, place of the first row in
-    ``table``. table: uint64 rows of 8 words.
+    legs, words that are needed. field: uint64 (fields, 3) shift, mask, place in ``row`` of value
+    0. row: uint32, place in ``table`` of the row of each value; table: uint64 rows of 8 words,
+    equal ones once, so that they stay in the nearest cache.
     """
 
     head: Any
     lane: Any
     select: Any
     field: Any
+    row: Any
     table: Any
 
 
@@ -139,7 +141,6 @@ def _legs_of_objects(
     )
     slot = groups.head[group * H_COLUMNS + H_SLOT]
     lowest_pt = np.uint64(groups.head[group * H_COLUMNS + H_LOWEST_PT])
-    eight = np.uint64(WIDTH)
     one, two, three, four = nothing(), nothing(), nothing(), nothing()
     for i in range(count):
         word = words[first + i]
@@ -147,12 +148,13 @@ def _legs_of_objects(
         if value < lowest_pt:  # most objects of most lists are below every threshold
             store(masks, (group * MAX_OBJECTS + i) * WIDTH, nothing())
             continue
-        mask = load(groups.table, groups.field[3 * field0 + 2] + value * eight)
+        mask = load(groups.table, groups.row[groups.field[3 * field0 + 2] + value])
         for f in range(field0 + 1, field1):
-            value = (word >> groups.field[3 * f + 0]) & groups.field[3 * f + 1]
-            mask = both(mask, load(groups.table, groups.field[3 * f + 2] + value * eight))
+            value = (word >> groups.field[3 * f]) & groups.field[3 * f + 1]
+            row = groups.row[groups.field[3 * f + 2] + value]
+            mask = both(mask, load(groups.table, row))
         if slot >= 0:
-            mask = both(mask, load(groups.table, slot + i * WIDTH))
+            mask = both(mask, load(groups.table, groups.row[slot + i]))
         store(masks, (group * MAX_OBJECTS + i) * WIDTH, mask)
         four = either(four, both(three, mask))
         three = either(three, both(two, mask))
@@ -228,9 +230,9 @@ def _failing_terms(bits: Any, terms: Any, bank: Any) -> Any:
     """Terms of one bank (512 of them) that the condition bits rule out."""
     failing = load(terms.unused, bank * WIDTH)
     for k in range(terms.first[bank], terms.first[bank + 1]):
-        byte = terms.byte[k]
-        value = bits[byte >> np.uint64(3)] >> ((byte & np.uint64(7)) * np.uint64(8))
-        row = terms.place[k] + (value & np.uint64(255)) * np.uint64(WIDTH)
+        digit = terms.digit[k]
+        value = bits[digit >> np.uint64(4)] >> ((digit & np.uint64(15)) * np.uint64(4))
+        row = terms.place[k] + (value & np.uint64(15)) * np.uint64(WIDTH)
         failing = either(failing, load(terms.fail, row))
     return failing
 
@@ -310,7 +312,7 @@ def _decide(
         ),
         Groups(
             pointer(groups.head), pointer(groups.lane), pointer(groups.select),
-            pointer(groups.field), pointer(groups.table),
+            pointer(groups.field), pointer(groups.row), pointer(groups.table),
         ),
         Pairs(pointer(pairs.table), pointer(pairs.members)),
         Singles(pointer(singles.value), pointer(singles.ext)),
@@ -319,7 +321,7 @@ def _decide(
         ),
         pointer(luts),
         TermTable(
-            pointer(terms.first), pointer(terms.byte), pointer(terms.place),
+            pointer(terms.first), pointer(terms.digit), pointer(terms.place),
             pointer(terms.fail), pointer(terms.unused), pointer(terms.owner),
         ),
         Scratch(

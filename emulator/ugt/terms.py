@@ -24,14 +24,14 @@ Term = tuple[frozenset[int], frozenset[int]]  # (must be true, must be false)
 class TermTable(NamedTuple):
     """What the kernel needs to turn condition bits into algorithm bits, 512 terms a bank.
 
-    first: int64 (banks + 1,) range of a bank in ``byte``, the bytes of the condition bits that
-    its terms look at, and ``place``, where their rows begin in ``fail``: uint64 rows of 8 words
-    by value of the byte, the terms it rules out. unused: uint64 (banks * 8,) places without a
-    term. owner: int64 (banks * 512,) algorithm of each term.
+    first: int64 (banks + 1,) range of a bank in ``digit``, the hex digits of the condition bits
+    that its terms look at, and ``place``, where their rows begin in ``fail``: uint64 rows of 8
+    words by value of the digit, the terms it rules out. unused: uint64 (banks * 8,) places
+    without a term. owner: int64 (banks * 512,) algorithm of each term.
     """
 
     first: Any
-    byte: Any
+    digit: Any
     place: Any
     fail: Any
     unused: Any
@@ -94,34 +94,34 @@ def term_table(
     banks = 1 + -(-len(later) // ALGORITHMS)
     owner = np.full(ALGORITHMS * banks, -1, np.int64)
     unused = np.full(8 * banks, ~np.uint64(0))
-    # [byte, 0, bit]: terms ruled out when that condition is 0; [byte, 1, bit]: when it is 1.
-    rules: npt.NDArray[np.uint64] = np.zeros((8 * condition_words, 2, 8, 8 * banks), np.uint64)
+    # [digit, 0, bit]: terms ruled out when that condition is 0; [digit, 1, bit]: when it is 1.
+    rules: npt.NDArray[np.uint64] = np.zeros((16 * condition_words, 2, 4, 8 * banks), np.uint64)
     for place, index, (true, false) in placed:
         owner[place] = index
         bit = np.uint64(1) << np.uint64(place % 64)
         unused[place // 64] &= ~bit
         for conditions, value in ((true, 0), (false, 1)):
             for condition in conditions:
-                byte, shift = divmod(bit_of[condition], 8)
-                rules[byte, value, shift, place // 64] |= bit
+                digit, shift = divmod(bit_of[condition], 4)
+                rules[digit, value, shift, place // 64] |= bit
     return TermTable(*_fail_rows(rules, banks), unused, owner)
 
 
 def _fail_rows(
     rules: npt.NDArray[np.uint64], banks: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[np.uint64]]:
-    """(first, byte, place, fail) of TermTable; bytes without a rule in a bank are left out."""
-    values = np.arange(256)
-    first, bytes_, rows = [0], [], []
+    """(first, digit, place, fail) of TermTable; digits without a rule in a bank are left out."""
+    values = np.arange(16)
+    first, digits, rows = [0], [], []
     for bank in range(banks):
         here = rules[..., 8 * bank : 8 * bank + 8]
-        for byte in np.flatnonzero(here.any(axis=(1, 2, 3))):
-            fail = np.zeros((256, 8), np.uint64)
-            for shift in range(8):
-                fail |= here[byte, (values >> shift) & 1, shift]
-            bytes_.append(byte)
+        for digit in np.flatnonzero(here.any(axis=(1, 2, 3))):
+            fail = np.zeros((16, 8), np.uint64)
+            for shift in range(4):
+                fail |= here[digit, (values >> shift) & 1, shift]
+            digits.append(digit)
             rows.append(fail)
-        first.append(len(bytes_))
-    place = 2048 * np.arange(len(rows), dtype=np.uint64)
-    fail_rows = np.concatenate(rows).ravel() if rows else np.zeros(2048, np.uint64)
-    return np.array(first), np.array(bytes_, np.uint64), place, fail_rows
+        first.append(len(digits))
+    place = 128 * np.arange(len(rows), dtype=np.uint64)
+    fail_rows = np.concatenate(rows).ravel() if rows else np.zeros(128, np.uint64)
+    return np.array(first), np.array(digits, np.uint64), place, fail_rows
