@@ -284,6 +284,12 @@ class _Work:
             "totals": totals_table(counter, self.menu, bunches),
             "overlap": overlap_table(counter, self.menu),
         }
+        rules = self._rules or TriggerRules(independent=not source.contiguous)
+        report = rules.report()
+        if report.applied:
+            run.ledger.add("vetoed_by_trigger_rules", report.vetoed)
+            run.ledger.add("dead_bx", report.dead_bx)
+            run.ledger.add("elapsed_bx", report.elapsed_bx)
         if output is not None:
             output.close(status, run.ledger, tables)
         receipt = Receipt(
@@ -297,14 +303,13 @@ class _Work:
             bad=tuple(run.quarantine.reasons),
             notes=(*self.notes, *compile_note(compiling)),
         )
-        rules = self._rules or TriggerRules(independent=not source.contiguous)
         return Emulation(
             menu=self.menu,
             receipt=receipt,
             bunches=bunches,
             counter=counter,
             not_evaluated=dict(self._not_evaluated),
-            rules=rules.report(),
+            rules=report,
             recorded=dict(self._recorded),
             column=self.column,
             **tables,
