@@ -28,7 +28,6 @@ from scout40.streams.layout import Bits, Word
 from scout40.streams.lineage import Lineage, table_words
 
 Array = npt.NDArray[Any]
-TableWords = Mapping[str, tuple[type[Word], ...]]
 
 FORM = b"scout40.form"
 """Schema metadata key: "nested 1", "events 1" or "objects 1"."""
@@ -63,7 +62,6 @@ def to_batch(
     *,
     lineage: Lineage | None = None,
     physical: bool = False,
-    words: TableWords | None = None,
     span: bool = True,
 ) -> pa.RecordBatch:
     """The nested form of a block; no column is copied when its memory is contiguous.
@@ -71,16 +69,15 @@ def to_batch(
     results:
         per-crossing columns (n,) or (n, w) that are no part of the block (decisions, ...).
     physical:
-        float32 columns beside the hardware ones, for every field that has a scale.
-    words:
-        the declarations of the tables, for metadata and scales; those of the uGT by default.
+        float32 columns beside the hardware ones, for every field that has a scale; in the scales
+        of scouting or of the global trigger, as the block says.
     span:
         keep orbit range and origin in the schema. A sink that writes many batches under one
         schema keeps them elsewhere.
     """
     names, arrays = _crossing_columns(block, results or {})
     for name, table in block.tables.items():
-        declared = (words or table_words()).get(name, ())
+        declared = table_words(block.scouting).get(name, ())
         struct = _struct(name, table, declared, physical)
         item = pa.field("item", struct.type, nullable=False)
         offsets = pa.array(np.ascontiguousarray(table.offsets))
@@ -98,7 +95,6 @@ def to_flat(
     *,
     lineage: Lineage | None = None,
     physical: bool = False,
-    words: TableWords | None = None,
 ) -> dict[str, pa.RecordBatch]:
     """The flat form: ``events`` and one batch per object table."""
     names, arrays = _crossing_columns(block, results or {})
@@ -110,7 +106,7 @@ def to_flat(
     batches = {"events": pa.RecordBatch.from_arrays(arrays, schema=events)}
     for name, table in block.tables.items():
         counts = table.counts()
-        declared = (words or table_words()).get(name, ())
+        declared = table_words(block.scouting).get(name, ())
         struct = _struct(name, table, declared, physical)
         columns = [pa.array(np.repeat(c, counts)) for c in (block.orbit, block.bx)]
         fields = [_place_field("orbit"), _place_field("bx"), *struct.type.fields]
@@ -175,7 +171,8 @@ def block_facts(schema: pa.Schema, form: str) -> dict[str, Any]:
         raise BadInput(f"form {metadata[FORM]!r}, expected {form!r}", field=FORM.decode())
     facts = json_object(metadata[BLOCK], BLOCK.decode())
     names = facts.get("recorded_names")
-    if not isinstance(names, list) or not isinstance(facts.get("contiguous"), bool):
+    flags = (facts.get("contiguous"), facts.get("scouting"))
+    if not isinstance(names, list) or not all(isinstance(flag, bool) for flag in flags):
         raise BadInput("malformed description of the blocks", field=BLOCK.decode())
     return facts
 
@@ -196,6 +193,7 @@ def schema_metadata(block: Block, form: str, lineage: Lineage | None) -> dict[by
     facts = {
         "contiguous": block.contiguous,
         "recorded_names": list(block.recorded_names),
+        "scouting": block.scouting,
         "tables": list(block.tables),
     }
     metadata = {FORM: form.encode(), BLOCK: json.dumps(facts).encode()}
@@ -331,6 +329,7 @@ def _block(
         crossing=crossing,
         recorded_names=tuple(str(name) for name in facts["recorded_names"]),
         contiguous=facts["contiguous"],
+        scouting=facts["scouting"],
         origin=Origin(span.source, span.sequence),
     ).check()
 

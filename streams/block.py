@@ -79,6 +79,10 @@ class Block:
     contiguous:
         True: a crossing of these orbits that has no row was empty, so neighbours exist. False:
         rows are independent events, nothing is known of neighbouring crossings.
+    scouting:
+        True: hardware integers stand for physical values as in the scouting unpackers, whose
+        calorimeter azimuth is hw * 0.0435 (NanoAOD has it too); False: as at the global trigger,
+        hw * 2 pi / 144.
     """
 
     first_orbit: int
@@ -89,6 +93,7 @@ class Block:
     crossing: Mapping[str, Array] = field(default_factory=dict)
     recorded_names: tuple[str, ...] = ()
     contiguous: bool = False
+    scouting: bool = False
     origin: Origin = Origin()
 
     def __len__(self) -> int:

@@ -122,14 +122,13 @@ def table_words(scouting: bool = False) -> dict[str, tuple[type[Word], ...]]:
         the words of the scouting stream, whose calorimeter azimuth has another scale than the
         same bits at the global trigger.
     """
-    from scout40.streams.formats import bmtf, calo, gmt, phase2, tower, ugt
+    from scout40.streams.formats import bmtf, gmt, phase2, tower, ugt
+    from scout40.streams.formats.scouting import SCOUTING_WORDS
 
-    found: dict[str, tuple[type[Word], ...]] = {n: (w,) for n, w in ugt.OBJECT_WORDS.items()}
-    found["mu"] = (gmt.ScoutingMuonAll,) if scouting else (ugt.UgtMuon, gmt.ScoutingMuonAll)
     if scouting:
-        words = (calo.CaloEgamma, calo.CaloTau, calo.CaloJet, calo.CaloSums)
-        names = ("eg", "tau", "jet", "sums")
-        found |= {name: (word,) for name, word in zip(names, words, strict=True)}
+        return {name: (word,) for name, word in SCOUTING_WORDS.items()}
+    found: dict[str, tuple[type[Word], ...]] = {n: (w,) for n, w in ugt.OBJECT_WORDS.items()}
+    found["mu"] = (ugt.UgtMuon, gmt.ScoutingMuonAll)
     return found | {"stub": (bmtf.BmtfStub,), "tower": (tower.CaloTower,)} | phase2.OBJECT_WORDS
 
 

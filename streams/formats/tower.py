@@ -15,9 +15,6 @@ import numpy.typing as npt
 from scout40.streams.formats.scales import CALO_ET, wrapped
 from scout40.streams.layout import Bits, Scale, Word
 
-MAX_TOWERS = 4096
-"""Towers that the CMS unpacker reserves for one crossing."""
-
 
 class TowerBlockHeader(Word, words=3):
     """Three words in front of the towers of one crossing."""

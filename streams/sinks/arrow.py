@@ -21,7 +21,7 @@ import pyarrow as pa
 import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 
-from scout40.streams.arrow import Span, TableWords, to_batch, to_flat
+from scout40.streams.arrow import Span, to_batch, to_flat
 from scout40.streams.block import Block
 from scout40.streams.errors import BadConfig, BadInput, Scout40Error
 from scout40.streams.ledger import Ledger
@@ -42,7 +42,7 @@ class ArrowSink:
         for a folder without suffix.
     overwrite:
         replace an existing output, at the end and in one step; refuse it otherwise.
-    physical, words:
+    physical:
         float32 columns beside the hardware ones, see ``to_batch``.
     rows_per_group, bytes_per_group:
         a Parquet row group is written when it has so many crossings or bytes, whichever comes
@@ -58,7 +58,6 @@ class ArrowSink:
         lineage: Lineage | None = None,
         overwrite: bool = False,
         physical: bool = False,
-        words: TableWords | None = None,
         rows_per_group: int = 1 << 17,
         bytes_per_group: int = 64 << 20,
     ) -> None:
@@ -67,7 +66,6 @@ class ArrowSink:
         self._layout = layout
         self._lineage = lineage
         self._physical = physical
-        self._words = words
         self._group = (rows_per_group, bytes_per_group)
         self._files: dict[str, _File] = {}
         self._open = True
@@ -97,7 +95,6 @@ class ArrowSink:
         facts: dict[str, Any] = {
             "lineage": self._lineage,
             "physical": self._physical,
-            "words": self._words,
         }
         if self._layout == "nested":
             batches = {"events": to_batch(block, results, span=False, **facts)}

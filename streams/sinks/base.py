@@ -167,8 +167,7 @@ class Target:
 
     def publish(self) -> None:
         """Give it its real name; on disk before this returns."""
-        if self.folder:
-            _sync(self.partial)
+        _sync(self.partial)  # a file as much as a folder
         try:
             self._rename()
         except FileExistsError:
@@ -226,8 +225,8 @@ def _remove_folder(folder: Path) -> None:
     folder.rmdir()
 
 
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(place: Path) -> None:
+    handle = os.open(place, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # some network file systems cannot sync a folder
             os.fsync(handle)

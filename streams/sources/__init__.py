@@ -96,7 +96,7 @@ def expanded(paths: Sequence[str]) -> list[str]:
 
 def _files_of(path: str) -> list[str]:
     place = Path(path)
-    if not place.is_dir() or _module("arrow").recognise(b"", path):
+    if not place.is_dir() or path.endswith(UNFINISHED) or _module("arrow").recognise(b"", path):
         return [path]
     files = sorted(str(p) for p in place.iterdir() if p.is_file() and p.name[0] not in "._")
     if not files:

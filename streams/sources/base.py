@@ -37,7 +37,8 @@ class Quarantine:
     """Bad packets: counted always, their bytes kept when a folder is given.
 
     Each packet becomes ``NNNNNN.bin`` and a line of ``index.jsonl`` (file, offset, reason, ...).
-    At most ``limit`` bytes are kept in all; the index says what was cut.
+    At most ``limit`` bytes of a run are kept; the index says what was cut. A run that uses the
+    folder of an earlier one goes on with the numbers.
     """
 
     folder: Path | None = None
@@ -45,6 +46,8 @@ class Quarantine:
     kept: int = 0
     count: int = 0
     reasons: list[str] = field(default_factory=list)
+    _last: int | None = None
+    """Number of the last file in the folder."""
 
     def put(self, error: BadInput, data: bytes | memoryview) -> None:
         """Keep one bad packet; the first 20 messages are remembered for the receipt."""
@@ -53,11 +56,15 @@ class Quarantine:
             self.reasons.append(str(error))
         if self.folder is None:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
+        if self._last is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            names = (place.stem for place in self.folder.glob("*.bin"))
+            self._last = max((int(name) for name in names if name.isdecimal()), default=0)
+        self._last += 1
         room = max(0, self.limit - self.kept)
         kept = bytes(data[:room])
         self.kept += len(kept)
-        name = f"{self.count:06d}.bin"
+        name = f"{self._last:06d}.bin"
         (self.folder / name).write_bytes(kept)
         entry = {"file": name, "reason": str(error), "bytes": len(data), "kept": len(kept)}
         with (self.folder / "index.jsonl").open("a") as index:

@@ -115,7 +115,18 @@ def read_branch_map(path: str | Path) -> BranchMap:
         raise BadConfig(f"{path}: nested too deeply") from None
     except ValueError as error:  # not UTF-8, not TOML, or an integer of thousands of digits
         raise BadConfig(f"{path}: not TOML: {str(error)[:200]}") from None
+    if _too_large(document):
+        raise BadConfig(f"{path}: an integer above {MAX_VALUE}")
     return _Reader(str(path)).map_of(document)
+
+
+def _too_large(value: object) -> bool:
+    """Is there an integer that no column could hold?"""
+    if isinstance(value, dict):
+        return any(map(_too_large, value.values()))
+    if isinstance(value, list):
+        return any(map(_too_large, value))
+    return isinstance(value, int) and abs(value) > MAX_VALUE
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,9 @@ class CentralNano:
         crossing = self.places.crossing(columns)
         if self.recorded_names:
             crossing["recorded"] = packed_bits(columns, self.recorded_names)
-        block = block_of(orbit, bx, tables, crossing, recorded_names=self.recorded_names)
+        block = block_of(
+            orbit, bx, tables, crossing, scouting=True, recorded_names=self.recorded_names
+        )
         bad = bad_rows(BAD_BX, good, orbit, file, start, found)
         bad += bad_rows(BAD_SUMS, usable | ~good, orbit, file, start)
         return Rows(only_rows(block, good & usable), tally, bad)

@@ -24,10 +24,17 @@ from scout40.streams.formats.calo import CaloEgamma, CaloJet, CaloSums, CaloTau
 from scout40.streams.formats.tower import CaloTower
 from scout40.streams.formats.ugt import UgtMuon
 from scout40.streams.layout import Bits
-from scout40.streams.sources.root_codes import Plan, Tally, table_of
+from scout40.streams.sources.root_codes import Plan, Tally, ragged, table_of
 from scout40.streams.sources.root_file import Column, Ntuple, Ragged
 from scout40.streams.sources.root_layout import Rows, block_of, signature
-from scout40.streams.sources.scouting_nano import SECTOR, STATION, STATION_ETA, TAG
+from scout40.streams.sources.scouting_nano import (
+    SECTOR,
+    SIGN_PLANS,
+    STATION,
+    STATION_ETA,
+    TAG,
+    sign_columns,
+)
 
 Array = npt.NDArray[Any]
 
@@ -64,8 +71,6 @@ PRODUCTS: dict[str, tuple[str, dict[str, Bits]]] = {
             "hwPhiAtVtx_": _MU["hw_phi_at_vtx"],
             "hwQual_": _MU["hw_qual"],
             "hwIso_": _MU["hw_iso"],
-            "hwChrg_": _MU["hw_sign"],
-            "hwChrgv_": _MU["hw_charge_valid"],
             "tfIndex_": _MU["tf_muon_index"],
             "hwPhi_": _MU["hw_phi"],
             "hwEta_": STATION_ETA,
@@ -105,6 +110,9 @@ PRODUCTS: dict[str, tuple[str, dict[str, Bits]]] = {
 }
 """Class of a product -> table and its members. Centrality is left out: half its bits are lost."""
 
+CHARGE = "hwChrg_"
+"""Member of muons that holds the charge, +1 or -1, 0 when it is not valid."""
+
 
 @dataclass
 class OrbitCollections:
@@ -113,6 +121,7 @@ class OrbitCollections:
     ntuple: Ntuple
     tables: dict[str, list[Plan]]
     offsets: dict[str, str]
+    charge: str | None = None
     contiguous: bool = True
     per_orbit: bool = True
     name: str = field(init=False)
@@ -120,6 +129,8 @@ class OrbitCollections:
 
     def __post_init__(self) -> None:
         columns = {name: [p.bits.name for p in plans] for name, plans in self.tables.items()}
+        if self.charge is not None:
+            columns["mu"] += [plan.bits.name for plan in SIGN_PLANS]
         self.name = f"CMSSW scouting orbit collections ({', '.join(columns)})"
         self.signature = signature(self.name, columns)
 
@@ -131,6 +142,7 @@ class OrbitCollections:
         """
         tables: dict[str, list[Plan]] = {}
         offsets: dict[str, str] = {}
+        charge = None
         unsplit = []
         for product in ntuple.branches:
             found = PRODUCT.match(product)
@@ -152,21 +164,26 @@ class OrbitCollections:
                     if ntuple.has(data + member)
                 ]
                 offsets[table] = f"{stem}bxOffsets_"
+                charge = data + CHARGE if ntuple.has(data + CHARGE) else charge
         tables = {name: plans for name, plans in tables.items() if plans}
         if unsplit and not tables:
             raise BadInput(_why_not(ntuple, unsplit), file=ntuple.file)
-        return cls(ntuple, tables, offsets) if tables else None
+        return cls(ntuple, tables, offsets, charge) if tables else None
 
     def rows(self, start: int, stop: int, first_row: int) -> Rows:
         """Entries [start, stop) are whole orbits: 3564 crossings each, empty ones left out."""
         branches = [plan.branch for plans in self.tables.values() for plan in plans]
         branches += [self.offsets[name] for name in self.tables]
+        branches += [self.charge] if self.charge is not None else []
         columns = self.ntuple.read(branches, start, stop)
         tally = Tally()
         found = {}
         for name, plans in self.tables.items():
             limits = _crossing_offsets(columns[self.offsets[name]], stop - start, self.ntuple.file)
             objects = {plan.branch: columns[plan.branch] for plan in plans}
+            if name == "mu" and self.charge is not None:
+                objects |= sign_columns(ragged(columns[self.charge]))
+                plans = [*plans, *SIGN_PLANS]
             found[name] = _by_crossing(name, plans, objects, limits, tally, self.ntuple.file)
         counts = np.stack([table.counts() for table in found.values()])
         full = np.flatnonzero(counts.any(axis=0))
@@ -176,7 +193,7 @@ class OrbitCollections:
         }
         orbit = (first_row + full // ORBIT_BX).astype(np.uint32)
         bx = (full % ORBIT_BX + 1).astype(np.uint16)
-        block = block_of(orbit, bx, tables, {}, contiguous=True)
+        block = block_of(orbit, bx, tables, {}, contiguous=True, scouting=True)
         block = block.replace(first_orbit=first_row, last_orbit=first_row + stop - start)
         return Rows(block, tally)
 

@@ -28,7 +28,6 @@ MAX_ORBIT_BYTES = 8 << 24
 """An orbit header counts the orbit's 64-bit words in 24 bits."""
 WINDOW = 1 << 21
 """Bytes of plain events scanned together."""
-MAX_EVENT_BYTES = 8 * 256
 
 NO_HEADER, BACKWARDS, ERROR_BIT, TRUNCATED, ENDLESS, CUT_EVENT, CUT_ORBIT = range(1, 8)
 BAD_REASONS = {
@@ -228,6 +227,17 @@ def scan(words: Array, marked: bool, time: int, final: bool) -> tuple[Array, Arr
 
 
 @njit
+def _next_header(words: Array, start: Any) -> Any:
+    """First place from ``start`` that looks like an event or orbit header, else the end."""
+    for i in range(start, words.shape[0]):
+        word = words[i]
+        bx = np.int64((word >> np.uint64(12)) & np.uint64(0xFFF))
+        if (word >> np.uint64(62)) >= 2 and (word & np.uint64(0xF00)) == 0 and bx <= 3563:
+            return np.int64(i)
+    return np.int64(words.shape[0])
+
+
+@njit
 def _scan(
     words: Array, marked: bool, time: Any, final: bool, heads: Array, faults: Array
 ) -> tuple[int, int, Any, Any]:
@@ -253,18 +263,7 @@ def _scan(
             continue
         plain = kind == 2 if marked else (word >> np.uint64(56)) == 0
         if not plain or (word & np.uint64(0xF00)) != 0 or bx > 3563:
-            stop = n
-            if marked:
-                stop = i + 1
-                while stop < n:
-                    other = words[stop]
-                    if (
-                        (other >> np.uint64(62)) >= 2
-                        and (other & np.uint64(0xF00)) == 0
-                        and np.int64((other >> np.uint64(12)) & np.uint64(0xFFF)) <= 3563
-                    ):
-                        break
-                    stop += 1
+            stop = _next_header(words, i + 1) if marked else n
             faults[bad, 0], faults[bad, 1], faults[bad, 2] = i, stop, 1 if marked else 5
             bad += 1
             i = stop

@@ -281,6 +281,7 @@ class _Builder:
                 "lumi": np.array(self._lumi, np.uint32)[orbit],
             },
             contiguous=True,
+            scouting=True,
         )
 
 

@@ -81,13 +81,18 @@ class RootSource:
         raise BadInput(f"none of {len(errors)} files can be used: {errors[0]}; {errors[1]}; ...")
 
     def blocks(self, run: Run) -> Iterator[Block]:
-        """Blocks of at most ``run.rows_per_block`` rows, or ``run.orbits_per_block`` orbits."""
+        """Blocks of at most ``run.rows_per_block`` rows, or ``run.orbits_per_block`` orbits.
+
+        Raises BadInput when the files have not a single entry.
+        """
         counted = run.ledger["packets"]
         source = self._whole_orbits(run) if self.contiguous else self._chunks(run)
         for sequence, (path, block) in enumerate(source):
             name = split_tree(path)[0].rstrip("/").rsplit("/", 1)[-1]
             counted.out += block_entries(block, self._per_orbit)
             yield block.replace(origin=Origin(name, sequence))
+        if not counted.received:
+            raise BadInput(f"{self.name}: no entries")
 
     def _chunks(self, run: Run) -> Iterator[tuple[str, Block]]:
         """(file, block) of every chunk with rows, in the order of the files."""

@@ -164,13 +164,14 @@ def block_of(
     crossing: Mapping[str, Array],
     *,
     contiguous: bool = False,
+    scouting: bool = False,
     recorded_names: tuple[str, ...] = (),
 ) -> Block:
     """A block of these rows; its orbit range is that of the rows."""
     first, last = (int(orbit.min()), int(orbit.max()) + 1) if len(orbit) else (0, 0)
     return Block(
         first, last, orbit, bx, tables, crossing, recorded_names=recorded_names,
-        contiguous=contiguous,
+        contiguous=contiguous, scouting=scouting,
     )  # fmt: skip
 
 
@@ -188,7 +189,8 @@ def only_rows(block: Block, keep: Mask) -> Block:
     crossing = {name: values[keep] for name, values in block.crossing.items()}
     return block_of(
         block.orbit[keep], block.bx[keep], tables, crossing,
-        contiguous=block.contiguous, recorded_names=block.recorded_names,
+        contiguous=block.contiguous, scouting=block.scouting,
+        recorded_names=block.recorded_names,
     )  # fmt: skip
 
 

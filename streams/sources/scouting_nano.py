@@ -118,6 +118,9 @@ TABLES: dict[str, tuple[str, tuple[Choice, ...]]] = {
 }
 """Table -> prefix of its branches and their columns; ``sums`` (L1EtSum) is read by root_sums."""
 
+SIGN_PLANS = tuple(Plan(_MU[name], name, "hardware") for name in ("hw_sign", "hw_charge_valid"))
+"""The columns of ``sign_columns``."""
+
 SUMS = "L1EtSum"
 
 
@@ -205,8 +208,9 @@ class ScoutingNano:
         elif self.single:
             tables["sums"], usable = single_sums_of(self.single, columns, tally)
         block = block_of(
-            orbit, bx, tables, self.places.crossing(columns), contiguous=self.contiguous
-        )
+            orbit, bx, tables, self.places.crossing(columns), contiguous=self.contiguous,
+            scouting=True,
+        )  # fmt: skip
         bad = bad_rows(BAD_BX, good, orbit, file, start, found)
         bad += bad_rows(BAD_SUMS, usable | ~good, orbit, file, start)
         return Rows(only_rows(block, good & usable), tally, bad)
@@ -215,17 +219,20 @@ class ScoutingNano:
 def _with_charge(
     columns: Mapping[str, Column], plans: list[Plan]
 ) -> tuple[dict[str, Column], list[Plan]]:
-    """Adds hw_sign and hw_charge_valid: scouting's hwCharge is +1, -1, or 0 when not valid."""
-    charge = ragged(columns["L1Mu_hwCharge"])
+    """Adds the columns of L1Mu_hwCharge."""
+    made = sign_columns(ragged(columns["L1Mu_hwCharge"]))
+    return {**columns, **made}, [*plans, *SIGN_PLANS]
+
+
+def sign_columns(charge: Ragged) -> dict[str, Column]:
+    """hw_sign and hw_charge_valid of scouting's charge: +1, -1, or 0 when not valid."""
     values = charge.values.astype(np.int64)
     # A value that is no charge becomes one that no bit can hold, so the muon counts as bad.
     valid = np.where(np.abs(values) > 1, 2, np.abs(values))
-    made = {
+    return {
         "hw_sign": Ragged((values < 0).astype(np.int64), charge.offsets),
         "hw_charge_valid": Ragged(valid, charge.offsets),
     }
-    extra = [Plan(_MU[name], name, "hardware") for name in made]
-    return {**columns, **made}, [*plans, *extra]
 
 
 def whole_orbits(ntuple: Ntuple, places: Places) -> bool:

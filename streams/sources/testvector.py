@@ -28,7 +28,7 @@ import numpy.typing as npt
 from scout40.streams.block import Block, Origin, Table, offsets_of
 from scout40.streams.errors import BadInput
 from scout40.streams.formats.ugt import OBJECT_WORDS, UgtMuon, UgtSums
-from scout40.streams.jit import njit
+from scout40.streams.jit import inline, njit
 from scout40.streams.sources.base import Run
 
 Array = npt.NDArray[Any]
@@ -246,6 +246,39 @@ def _report(line: bytes, place: _Place, code: int, column: int, layout: Layout, 
     run.bad(reason, failure, line)
 
 
+@inline
+def _crossing(data: Array, at: int, stop: int, words: Array, line: int) -> int:
+    """Decimal bunch crossing at data[at:stop] into the first word; its error code."""
+    if stop - at > 8:
+        return 3
+    value = np.int64(0)
+    for k in range(at, stop):
+        digit = np.int64(data[k]) - 48
+        if digit < 0 or digit > 9:
+            return 4
+        value = value * 10 + digit
+    words[line, 0] = value
+    return 5 if value > 3563 else 0
+
+
+@inline
+def _hexadecimal(data: Array, at: int, stop: int, words: Array, line: int, place: int) -> int:
+    """Hexadecimal digits data[at:stop] into words[line, place] and following; the error code."""
+    for k in range(at, stop):
+        c = np.int64(data[k])
+        if c >= 48 and c <= 57:
+            digit = c - 48
+        elif c >= 97 and c <= 102:
+            digit = c - 87
+        elif c >= 65 and c <= 70:
+            digit = c - 55
+        else:
+            return 4
+        word = place + (stop - 1 - k) // 16
+        words[line, word] = (words[line, word] << np.uint64(4)) | np.uint64(digit)
+    return 0
+
+
 @njit
 def _parse(
     data: Array,
@@ -286,37 +319,12 @@ def _parse(
             if stop == at:
                 code = 4
                 break
-            digits = stop - at
             if column == 0:
-                if digits > 8:
-                    code = 3
-                    break
-                value = np.int64(0)
-                for k in range(at, stop):
-                    digit = np.int64(data[k]) - 48
-                    if digit < 0 or digit > 9:
-                        code = 4
-                        break
-                    value = value * 10 + digit
-                if code == 0 and value > 3563:
-                    code = 5
-                words[i, 0] = value
-            elif digits != widths[column]:
+                code = _crossing(data, at, stop, words, i)
+            elif stop - at != widths[column]:
                 code = 3
             else:
-                for k in range(digits):
-                    c = np.int64(data[at + k])
-                    if c >= 48 and c <= 57:
-                        digit = c - 48
-                    elif c >= 97 and c <= 102:
-                        digit = c - 87
-                    elif c >= 65 and c <= 70:
-                        digit = c - 55
-                    else:
-                        code = 4
-                        break
-                    place = places[column] + (digits - 1 - k) // 16
-                    words[i, place] = (words[i, place] << np.uint64(4)) | np.uint64(digit)
+                code = _hexadecimal(data, at, stop, words, i, places[column])
             if code == 0:
                 column += 1
             at = stop

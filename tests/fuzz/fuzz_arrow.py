@@ -22,7 +22,12 @@ def seeds() -> list[bytes]:
     }
     tables = {"mu": Table(muons, offsets)}
     crossing = {"ext": np.arange(40, dtype=np.uint64).reshape(10, 4)}
-    block = Block(4, 6, orbit, bx, tables, crossing, ("a",), True, Origin("seed", 0))
+    block = Block(
+        *(4, 6, orbit, bx, tables, crossing),
+        recorded_names=("a",),
+        contiguous=True,
+        origin=Origin("seed", 0),
+    )
     files = []
     for suffix in SUFFIXES:
         path = scratch() / f"seed{suffix}"

@@ -64,4 +64,4 @@ def parse(data: bytes) -> str:
     return read(Phase2Source, path, Run(rows_per_block=30, orbits_per_block=1))[0]
 
 
-TARGET = Target("phase2", seeds, parse, weight=8)
+TARGET = Target("phase2", seeds, parse, weight=4)

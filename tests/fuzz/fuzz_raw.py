@@ -80,4 +80,4 @@ def parse(data: bytes) -> str:
     return kind
 
 
-TARGET = Target("raw", seeds, parse, weight=8)
+TARGET = Target("raw", seeds, parse, weight=7)

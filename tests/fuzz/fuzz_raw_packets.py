@@ -45,4 +45,4 @@ def parse(data: bytes) -> str:
     return f"{kind} good" if len(bad) < 3 else f"{kind} bad"
 
 
-TARGET = Target("raw_packets", seeds, parse, weight=35)
+TARGET = Target("raw_packets", seeds, parse, weight=45)

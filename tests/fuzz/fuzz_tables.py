@@ -135,4 +135,4 @@ def parse(data: bytes) -> str:
     return "prescales"
 
 
-TARGET = Target("tables", seeds, parse, weight=30, text=True)
+TARGET = Target("tables", seeds, parse, weight=25, text=True)

@@ -32,4 +32,4 @@ def parse(data: bytes) -> str:
     return read(TestVectorSource, path, Run(rows_per_block=3))[0]
 
 
-TARGET = Target("testvector", seeds, parse, weight=30, text=True)
+TARGET = Target("testvector", seeds, parse, weight=10, text=True)

@@ -59,6 +59,9 @@ class Target:
     warnings: bool = True
 
 
+Clock = Callable[[bytes | None], None]
+
+
 class Hang(SystemExit):
     """Too much processor time. A SystemExit, which readers let pass when they translate errors."""
 
@@ -93,7 +96,8 @@ class Report:
         ends = ", ".join(f"{kind} {count}" for kind, count in sorted(self.ends.items()))
         return (
             f"{self.name:<14}{self.inputs:>9}{self.seconds:>9.1f} s{rate:>8.0f}/s"
-            f"{1e3 * self.slowest:>7.0f} ms{self.peak:>6} MiB{len(self.failures):>3} failures: {ends}"
+            f"{1e3 * self.slowest:>7.0f} ms{self.peak:>6} MiB"
+            f"{len(self.failures):>3} failures: {ends}"
         )
 
 
@@ -129,7 +133,7 @@ def fuzz(
     started = time.monotonic()
     with warnings.catch_warnings(), _limited(target, journal) as begin:
         warnings.simplefilter("error" if target.warnings else "ignore")
-        for number in range(count):
+        for _ in range(count):
             data = mutated(dice.pick(seeds), dice, seeds, target.text)
             before = time.monotonic()
             if before > until or len(report.failures) >= KINDS_KEPT:
@@ -139,10 +143,11 @@ def fuzz(
                 kind = _ending(target, data)
                 report.ends[kind] = report.ends.get(kind, 0) + 1
             except (Exception, Hang) as error:
-                begin(b"")
-                _record(report, target, number, data, error, keep)
+                begin(None)
+                _failed(report, target, data, error, begin, keep)
+            else:
+                report.slowest = max(report.slowest, time.monotonic() - before)
             report.inputs += 1
-            report.slowest = max(report.slowest, time.monotonic() - before)
     report.seconds = time.monotonic() - started
     report.peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
     return report
@@ -156,8 +161,8 @@ def _ending(target: Target, data: bytes) -> str:
 
 
 @contextmanager
-def _limited(target: Target, journal: Path | None) -> Iterator[Callable[[bytes], None]]:
-    """Bounds memory; yields the function that starts the clock of one input (b'' stops it).
+def _limited(target: Target, journal: Path | None) -> Iterator[Clock]:
+    """Bounds memory; yields the function that starts the clock of one input, or stops it.
 
     The handler of the first clock runs in Python code only. The second clock ends the process
     when native code does not return; the journal then tells of which input.
@@ -168,12 +173,12 @@ def _limited(target: Target, journal: Path | None) -> Iterator[Callable[[bytes],
 
     place = _mapped(journal) if journal else None
 
-    def begin(data: bytes) -> None:
-        seconds = target.seconds if data else 0
+    def begin(data: bytes | None) -> None:
+        seconds = 0 if data is None else target.seconds
         if place is not None:
             signal.setitimer(signal.ITIMER_VIRTUAL, 3 * seconds)
-            place[:8] = len(data).to_bytes(8, "little")
-            place[8 : 8 + len(data)] = data
+            place[:8] = len(data or b"").to_bytes(8, "little")
+            place[8 : 8 + len(data or b"")] = data or b""
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
@@ -183,7 +188,7 @@ def _limited(target: Target, journal: Path | None) -> Iterator[Callable[[bytes],
     try:
         yield begin
     finally:
-        begin(b"")
+        begin(None)
         resource.setrlimit(resource.RLIMIT_AS, limits)
         signal.signal(signal.SIGPROF, previous)
 
@@ -200,24 +205,25 @@ def journalled(journal: Path) -> bytes:
     return data[8 : 8 + int.from_bytes(data[:8], "little")]
 
 
-def _record(
+def _failed(
     report: Report,
     target: Target,
-    number: int,
     data: bytes,
     error: BaseException,
+    begin: Clock,
     keep: Path | None,
 ) -> None:
+    """Counts a failure; the first one of its kind is made smaller and kept."""
     what = described(error)
     if what in report.failures:
         report.failures[what].count += 1
         return
     trace = "".join(traceback.format_exception(error)[-6:])
-    failure = report.failures[what] = Failure(what, number, trace)
-    if not isinstance(error, Hang):
-        data = smaller(target, data, what)
+    failure = report.failures[what] = Failure(what, report.inputs, trace)
+    if not isinstance(error, Hang):  # that would take as long again at every step
+        data = smaller(target, data, what, begin)
     if keep is not None:
-        failure.file = kept(keep, f"{target.name}_{report.seed}_{number}", data)
+        failure.file = kept(keep, f"{target.name}_{report.seed}_{report.inputs}", data)
 
 
 def kept(folder: Path, name: str, data: bytes) -> str:
@@ -238,20 +244,22 @@ def described(error: BaseException) -> str:
     return f"{type(error).__name__} at {place}: {' '.join(str(error).split())[:80]}"
 
 
-def smaller(target: Target, data: bytes, what: str, seconds: float = 10) -> bytes:
+def smaller(target: Target, data: bytes, what: str, begin: Clock, seconds: float = 10) -> bytes:
     """``data`` without what it can lose and still fail in the same way."""
-    until, size = time.monotonic() + seconds, len(data) // 2
+    until, size = time.monotonic() + seconds, len(data)
     place = what.partition(": ")[0]
     while size:
         at = 0
         while at < len(data) and time.monotonic() < until:
             shorter = data[:at] + data[at + size :]
+            begin(shorter)
             try:
                 _ending(target, shorter)
-                failed = ""
-            except Exception as error:
-                failed = described(error)
-            if failed.startswith(place):
+                same = False
+            except (Exception, Hang) as error:
+                same = described(error).startswith(place)
+            begin(None)
+            if same:
                 data = shorter
             else:
                 at += size

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 
@@ -23,12 +23,13 @@ EDGES = (0, 1, 2, 3, 4, 5, 8, 16, 32, 64, 255, 511, 512, 513, 3563, 3564, 3565, 
 TELLING = (
     *(b"", b"0", b"1", b"-1", b"+1", b"0.0", b"-0.0", b"007", b"1.005", b"3565", b"1e999"),
     *(b"1e-9", b"nan", b"inf", b"-inf", b"0x1F", b"0b1", b"1_000", b"9" * 30, b"9" * 5000),
+    b"0x" + b"F" * 4000,
     *(b"true", b"null", b"None", b"{}", b"[]", b"''", b'""', b'"', b"'", b'"""', b"\\", b"\\u0000"),
     *(b"1979-05-27T07:32:00Z", b"07:32:00", b"NOT", b"AND", b"OR", b"XOR", b"ALL", b"L1_A", b"*"),
     *(b"<", b">", b"</a>", b"<a>" * 40, b"&lt;", b"&#0;", b"<!DOCTYPE a>", b"]]>", b"<!--", b"-->"),
     *(b"[", b"]", b"[[", b"(", b")", b"{", b"}", b"[" * 3000, b"(" * 3000, b'{"a":' * 3000),
     *(b"\n", b"\r", b"\t", b" ", b"\0", b"#", b",", b";", b"=", b":", b".", b"a." * 90, b"-", b"_"),
-    *("²".encode(), "٣".encode(), "é".encode(), "\u202e".encode(), "\ud800".encode("utf8", "replace")),
+    *(text.encode() for text in ("²", "\u0663", "é", "\u202e", "\x1b[2J")),
     *(b"\xff", b"\xc3", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"\xff\xfe", b"A" * 300, b"A" * 70_000),
 )  # fmt: skip
 """Tokens that text formats are known to stumble over."""
@@ -71,7 +72,7 @@ Change = Callable[[bytearray, Dice, Sequence[bytes]], None]
 
 
 def mutated(data: bytes, dice: Dice, seeds: Sequence[bytes], text: bool) -> bytes:
-    """One to four changes to ``data``, more often few; two thirds of those of text are changes of tokens."""
+    """One to four changes to ``data``, more often few; two thirds of those of text hit tokens."""
     out = bytearray(data)
     for _ in range(1 + dice.below(1 + dice.below(4))):
         changes = TEXT if text and dice.below(3) else BINARY
@@ -96,10 +97,9 @@ def set_integer(out: bytearray, dice: Dice, _: Sequence[bytes]) -> None:
     at = dice.place(out)
     if dice.below(4):
         at -= at % width
-    order: tuple[str, ...] = ("little", "little", "big")
-    endian = "big" if dice.pick(order) == "big" else "little"
+    order: Literal["little", "big"] = "little" if dice.below(3) else "big"
     half = 1 << (8 * width - 1)
-    now = int.from_bytes(out[at : at + width], "big" if endian == "big" else "little")
+    now = int.from_bytes(out[at : at + width], order)
     kind = dice.below(4)
     if kind == 0:
         value = now + dice.pick((-2, -1, 1, 2))
@@ -107,7 +107,7 @@ def set_integer(out: bytearray, dice: Dice, _: Sequence[bytes]) -> None:
         value = dice.pick((-1, half - 1, half, len(out), at, dice.below(1 << 24)))
     else:
         value = dice.pick(EDGES)
-    part = (value % (2 * half)).to_bytes(width, "big" if endian == "big" else "little")
+    part = (value % (2 * half)).to_bytes(width, order)
     out[at : at + width] = part[: max(0, len(out) - at)]
 
 

@@ -21,7 +21,6 @@ from scout40.streams.lineage import (
     lineage_of,
     package_version,
     source_identity,
-    table_words,
 )
 
 
@@ -54,7 +53,7 @@ def make(counts: list[int], orbit: int = 5) -> Block:
 
 def equal(first: Block, second: Block) -> None:
     """Every attribute and every bit of two blocks."""
-    for name in ("first_orbit", "last_orbit", "recorded_names", "contiguous", "origin"):
+    for name in ("first_orbit", "last_orbit", "recorded_names", "contiguous", "scouting", "origin"):
         assert getattr(first, name) == getattr(second, name), name
     columns: list[tuple[str, Any, Any]] = [
         ("orbit", first.orbit, second.orbit),
@@ -134,10 +133,11 @@ def test_physical_columns_are_float32_and_do_not_come_back() -> None:
     equal(block, from_batch(batch))
 
 
-def test_scouting_words_give_the_scouting_azimuth() -> None:
+def test_scouting_blocks_have_the_scouting_azimuth() -> None:
     jets = Table({"hw_phi": np.array([10], np.uint8)}, np.array([0, 1], np.int32))
     block = make([0]).replace(tables={"jet": jets})
-    ours = to_batch(block, physical=True, words=table_words(scouting=True))
+    ours = to_batch(block.replace(scouting=True), physical=True)
+    assert from_batch(ours).scouting
     global_trigger = to_batch(block, physical=True)
     phi = [b.column("jet").values.field(1)[0].as_py() for b in (ours, global_trigger)]
     assert phi == pytest.approx([0.435, 10 * 2 * np.pi / 144], abs=1e-7)

@@ -111,9 +111,13 @@ def test_plain_lines_without_a_terminal(
     assert "\x1b" not in caught.err
 
 
-def test_names_are_whole_without_a_terminal() -> None:
+@pytest.mark.parametrize("count", [5, show.MANY, 30])
+def test_names_without_a_terminal(count: int) -> None:
+    """One line, however narrow; a long list says how many names it leaves out."""
     console = Console(file=io.StringIO(), width=60)
-    show.names_line(console, "label", [f"L1_Algorithm{k}" for k in range(30)])
+    show.names_line(console, "label", [f"L1_Algorithm{k}" for k in range(count)])
     text = text_of(console)
-    assert "L1_Algorithm29" in text
+    assert f"label ({count}): L1_Algorithm0, L1_Algorithm1" in text
+    assert text.count("L1_Algorithm") == min(count, show.MANY)
+    assert (f"and {count - show.MANY} more (all with --json)" in text) == (count > show.MANY)
     assert text.count("\n") == 1

@@ -90,6 +90,7 @@ def random_block(
 def same(found: Block, wanted: Block) -> None:
     assert (found.first_orbit, found.last_orbit) == (wanted.first_orbit, wanted.last_orbit)
     assert found.contiguous
+    assert found.scouting
     for name in ("orbit", "bx"):
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
     assert set(found.tables) == set(wanted.tables)

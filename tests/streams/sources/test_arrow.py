@@ -64,7 +64,7 @@ def write(path: Path, layout: Layout = "nested", physical: bool = False) -> None
 
 
 def equal(first: Block, second: Block) -> None:
-    for name in ("first_orbit", "last_orbit", "recorded_names", "contiguous", "origin"):
+    for name in ("first_orbit", "last_orbit", "recorded_names", "contiguous", "scouting", "origin"):
         assert getattr(first, name) == getattr(second, name), name
     pairs: list[tuple[Any, Any]] = [(first.orbit, second.orbit), (first.bx, second.bx)]
     assert list(first.crossing) == list(second.crossing)

@@ -22,10 +22,11 @@ from scout40.streams.sources.root_codes import (
     Rule,
     Tally,
     in_momentum_order,
+    ragged,
     table_of,
 )
 from scout40.streams.sources.root_file import Ragged
-from scout40.streams.sources.scouting_nano import STATION_ETA
+from scout40.streams.sources.scouting_nano import STATION_ETA, sign_columns
 
 MU, JET = UgtMuon.fields, UgtJet.fields
 
@@ -211,3 +212,13 @@ def test_momentum_order(rows: list[list[int]]) -> None:
         assert part["hw_pt"].tolist() == [row[i] for i in expected]
         assert (part["place"] - offsets[at]).tolist() == expected
     assert tally.received == tally.out + tally.dropped.total()
+
+
+def test_charge_of_scouting_products_as_the_bits_of_the_word() -> None:
+    # ScGMTRawToDigi stores +1, -1, or 0 when the charge is not valid; anything else fits no bit.
+    charge = Ragged(np.array([1, -1, 0, 3]), np.array([0, 4], np.int64))
+    found = sign_columns(charge)
+    assert [ragged(found[name]).values.tolist() for name in ("hw_sign", "hw_charge_valid")] == [
+        [0, 1, 0, 0],
+        [1, 1, 0, 2],
+    ]
