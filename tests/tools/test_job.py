@@ -208,3 +208,13 @@ def test_recorded_bits_are_counted(sample_block: Block, demo_menu_file: Path) ->
     for algorithm, count in zip(menu.algorithms, counts, strict=True):
         if algorithm.name not in result.not_evaluated:
             assert result.recorded[algorithm.name] == count
+
+
+def test_lineage_names_the_files_of_a_glob(tmp_path: Path) -> None:
+    with sample_path() as path:
+        data = path.read_bytes()
+    (tmp_path / "one.raw").write_bytes(data)
+    out = tmp_path / "out.parquet"
+    emulate([str(tmp_path / "*.raw")], demo_menu(), out=out)
+    lineage = json.loads(pq.read_schema(out).metadata[b"scout40.lineage"])
+    assert lineage["sources"] == [["one.raw", len(data)]]

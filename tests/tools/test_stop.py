@@ -84,6 +84,20 @@ def test_second_signal_aborts() -> None:
     process.communicate()
 
 
+def test_interrupt_before_the_run_begins() -> None:
+    """While modules load there is nothing to finish: exit code 130, and never 1, a difference."""
+    code = (
+        "import click; from scout40.tools.command import Task\n"
+        "@click.command(cls=Task, name='compare')\n"
+        "def command():\n"
+        "    raise KeyboardInterrupt\n"
+        "command()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 130
+    assert done.stderr == "scout40 compare: aborted before the run began\n"
+
+
 def test_handlers_are_restored() -> None:
     from scout40.tools.command import Stop
 

@@ -131,6 +131,17 @@ def test_unfinished_output_is_refused(tmp_path: Path) -> None:
         open_source([str(left)])
 
 
+@pytest.mark.parametrize("names", [[], ["mu.parquet"], ["events.parquet", "mu.parquet"]])
+def test_unfinished_folder_is_refused(tmp_path: Path, names: list[str]) -> None:
+    """Killed at any moment: before its first file, between two, with all of them growing."""
+    left = tmp_path / ".flat.123.scout40-partial"
+    left.mkdir()
+    for name in names:
+        (left / name).write_bytes(b"PAR1")
+    with pytest.raises(BadInput, match="never finished"):
+        open_source([str(left)])
+
+
 def test_map_is_for_root_only(raw: Path) -> None:
     with pytest.raises(BadConfig, match="ROOT"):
         open_source([str(raw)], map_file="map.toml")

@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import awkward as ak
 import numpy as np
 import pytest
 import uproot
 
-from scout40.streams.block import Block, concatenate
 from scout40.streams.errors import BadInput
 from scout40.streams.sources.base import Run
 from scout40.streams.sources.root import RootSource
-
-
-def write(path: Path, data: Mapping[str, Any], kind: str = "TTree") -> Path:
-    """A file with one ntuple ``Events``; ``ak.zip`` collections become L1Mu_pt, ... ."""
-    with uproot.recreate(path) as file:
-        if kind == "RNTuple":
-            file.mkrntuple("Events", dict(data))
-        else:
-            types = {k: v.dtype if isinstance(v, np.ndarray) else v.type for k, v in data.items()}
-            tree = file.mktree("Events", types)
-            tree.extend(dict(data))
-    return path
-
-
-def read(path: Path | list[Path], run: Run | None = None) -> tuple[Block, RootSource]:
-    paths = path if isinstance(path, list) else [path]
-    source = RootSource([str(p) for p in paths])
-    run = run or Run()
-    blocks = [block.check() for block in source.blocks(run)]
-    run.ledger.check()
-    return concatenate(blocks), source
+from tests.streams.sources.test_root_nano import central, read, write
 
 
 def test_damaged_basket_costs_its_chunk_only(tmp_path: Path) -> None:
