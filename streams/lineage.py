@@ -30,6 +30,8 @@ class Lineage:
         (name without folder, size in bytes; -1 when not known) of every input.
     board:
         what computed the decisions; "cpu" for the compiled menu.
+    algorithms:
+        (bit, name) of the decision words.
     """
 
     version: str
@@ -38,6 +40,7 @@ class Lineage:
     menu: str = ""
     sources: tuple[tuple[str, int], ...] = ()
     board: str = "cpu"
+    algorithms: tuple[tuple[int, str], ...] = ()
 
     def to_json(self) -> str:
         """One line of JSON with sorted keys."""
@@ -52,6 +55,7 @@ def lineage_of(
     configuration: Mapping[str, object] | None = None,
     menu: str = "",
     board: str = "cpu",
+    algorithms: Sequence[tuple[int, str]] = (),
 ) -> Lineage:
     """Lineage of a run over ``paths`` (files, folders or URLs).
 
@@ -66,6 +70,7 @@ def lineage_of(
         menu=menu,
         sources=tuple(source_identity(path) for path in paths),
         board=board,
+        algorithms=tuple(algorithms),
     )
 
 

@@ -39,6 +39,7 @@ def command(names: tuple[str, ...], quick: bool, json_output: bool) -> None:
 
 
 def _show(measures: Sequence[Measure], quick: bool) -> None:
+    from rich.padding import Padding
     from rich.text import Text
 
     from scout40.tools.show import Grid, console
@@ -49,21 +50,22 @@ def _show(measures: Sequence[Measure], quick: bool) -> None:
     marks = {True: Text("ok", "green"), False: Text("missed", "bold red"), None: Text("")}
     signs = {"at least": ">=", "at most": "<="}
     for one in measures:
-        limit = "" if one.limit is None else f"{signs[one.bound]} {_short(one.limit)}"
+        of = one.unit if one.limit_on == "value" else ""
+        limit = "" if one.limit is None else f"{signs[one.bound]} {_short(one.limit)} {of}".rstrip()
         peer = "" if one.peer is None else f"{one.peer_name} {_short(one.peer)}"
         ratio = "" if one.ratio is None else f"{one.ratio:.2f}"
         value = f"{_short(one.value)} {one.unit}"
         grid.add(one.name, value, peer, ratio, limit, marks[one.holds])
     screen.print(grid.table(screen.width))
     for detail in dict.fromkeys(one.detail for one in measures if one.detail):
-        screen.print(Text(f"  {detail}", "dim"))
+        screen.print(Padding(Text(detail, "dim"), (0, 0, 0, 2)))
     if quick:
         screen.print(Text("quick: too short to judge speed by", "dim"))
 
 
 def _short(value: float) -> str:
-    """Three digits with k or M."""
-    for limit, sign in ((1e6, "M"), (1e3, "k")):
+    """Three digits with k or M; plain up to 10 000 so that MB stay MB."""
+    for limit, factor, sign in ((1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if value >= limit:
-            return f"{value / limit:.3g} {sign}"
-    return f"{value:.3g}"
+            return f"{value / factor:.3g} {sign}"
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"

@@ -29,8 +29,8 @@ Exit codes:
   2    bad input, configuration or usage
   3    the ledger does not balance
   70   a fault of scout40 itself, with a traceback
-  130  aborted by a second Ctrl-C; only temporary
-       files are left
+  130  aborted: Ctrl-C before the run began, or a second
+       one; only temporary files are left
 """
 
 

@@ -37,6 +37,9 @@ class Task(click.Command):
             if isinstance(error, BrokenPipeError):
                 raise
             message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        except KeyboardInterrupt:  # while modules load, before Stop listens: nothing was begun
+            click.echo(f"scout40 {self.name}: aborted before the run began", err=True)
+            ctx.exit(EXIT_ABORTED)
         if ctx.params.get("json_output"):
             print_json({"error": message})
         click.secho(f"scout40 {self.name}: {message}", fg="red", err=True)

@@ -36,7 +36,7 @@ from scout40.emulator.ugt.rates import RateCounter
 from scout40.emulator.ugt.rules import RuleReport, TriggerRules
 from scout40.streams.block import ORBIT_BX, Block
 from scout40.streams.errors import BadConfig, BadInput
-from scout40.streams.sources import open_source
+from scout40.streams.sources import expanded, open_source
 from scout40.streams.sources.base import Quarantine, Run, Source
 from scout40.tools.output import Output, run_lineage
 from scout40.tools.pipeline import (
@@ -85,12 +85,12 @@ class Settings:
     bx_mask: str | None = None
     bunches: int | None = None
 
-    def configuration(self) -> dict[str, object]:
+    def configuration(self, map_file: str | None = None) -> dict[str, object]:
         """What decides the result, for the lineage: digests of files, never their places."""
-        files = ("prescales", "finor_mask", "veto_mask", "bx_mask")
+        names = ("prescales", "finor_mask", "veto_mask", "bx_mask")
+        files: dict[str, str | None] = {name: getattr(self, name) for name in names}
         chosen: dict[str, object] = {"column": self.column}
-        for name in files:
-            path: str | None = getattr(self, name)
+        for name, path in {**files, "map": map_file}.items():
             if path is not None:
                 chosen[name] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
         return chosen
@@ -174,13 +174,13 @@ def emulate(
     blocks = Filler(work.compiled)(iter(taken))
     output = None
     if out is not None:
-        lineage = run_lineage(input_names(inputs), what.digest, chosen.configuration())
+        lineage = run_lineage(input_files(inputs), what, chosen.configuration(map_file))
         output = Output(out, lineage, overwrite=overwrite, tables=TABLES)
     try:
         for block, decisions in decided(blocks, work.compiled, threads or default_threads()):
             decision, accepted = work.decide(block, decisions, source.contiguous)
             if output is not None:
-                output.write(block, decision, accepted, run.ledger)
+                output.write(block, decisions.evaluated, decision, accepted, run.ledger)
             run.ledger["crossings"].out += crossings_of(block)
             told.update(run.ledger["packets"].received, run.ledger["crossings"].out)
         return work.finish(source, run, output, taken.status, compiling)
@@ -189,8 +189,14 @@ def emulate(
             output.abort()  # of what was not published
 
 
+def input_files(inputs: Inputs) -> list[str]:
+    """Names for the lineage: of files, also where a folder or a glob was given."""
+    names = input_names(inputs)
+    return expanded(names) if isinstance(inputs, (str, Path, Sequence)) else names
+
+
 def input_names(inputs: Inputs) -> list[str]:
-    """Names for the lineage."""
+    """The inputs as text."""
     if isinstance(inputs, (str, Path)):
         return [str(inputs)]
     if isinstance(inputs, Sequence):
@@ -336,7 +342,10 @@ def _factors(menu: Menu, settings: Settings) -> tuple[Factors, str | None, tuple
             names = ", ".join(table.columns)
             raise BadConfig(f"{settings.prescales}: choose a column (--column): {names}")
         column = table.columns[0]
-    return table.column(column), column, table.notes
+    factors = table.column(column)
+    if column not in table.columns:  # a number counted from 0, as the table just accepted
+        column = f"{column} ({table.columns[int(column)]})"
+    return factors, column, table.notes
 
 
 def recorded_counts(block: Block, by_index: dict[int, str]) -> dict[str, int]:

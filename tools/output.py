@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 
 from scout40.emulator.ugt.fdl import Decision
+from scout40.emulator.ugt.model import Menu
 from scout40.streams.block import Block
 from scout40.streams.ledger import Ledger
 from scout40.streams.lineage import Lineage, lineage_of
@@ -25,9 +26,11 @@ if TYPE_CHECKING:
 class Output:
     """Blocks with decisions to ``path``; summary tables beside it as ``<stem>.<name>.parquet``.
 
-    Result columns, one row per crossing: ``initial`` and ``prescaled`` decision words (uint64, 8;
-    algorithm i is bit i % 64 of word i // 64), and as uint8 0 or 1 ``finor``, ``veto``, ``accept``
-    before and ``accept_after_rules`` after the trigger rules (equal when rules do not apply).
+    Result columns, one row per crossing: ``evaluated``, ``initial`` and ``prescaled`` decision
+    words (uint64, 8; algorithm i is bit i % 64 of word i // 64, names in the lineage; an algorithm
+    that is 0 in ``evaluated`` is unknown, not false), and as uint8 0 or 1 ``finor``, ``veto``,
+    ``accept`` before and ``accept_after_rules`` after the trigger rules (equal when rules do not
+    apply).
     Crossings of a zero-suppressed stream that have neither objects nor decisions get no row.
     """
 
@@ -49,10 +52,16 @@ class Output:
         return self._path.with_name(f"{self._path.stem}.{name}.parquet")
 
     def write(
-        self, block: Block, decision: Decision, accepted: npt.NDArray[np.bool_], ledger: Ledger
+        self,
+        block: Block,
+        evaluated: npt.NDArray[np.uint64],
+        decision: Decision,
+        accepted: npt.NDArray[np.bool_],
+        ledger: Ledger,
     ) -> None:
-        """One block with its decisions."""
+        """One block with its decisions; ``evaluated``: uint64 (8,)."""
         results: dict[str, npt.NDArray[Any]] = {
+            "evaluated": np.tile(evaluated, (len(block), 1)),
             "initial": decision.initial,
             "prescaled": decision.after_prescale,
             "finor": decision.finor.view(np.uint8),
@@ -85,6 +94,7 @@ class Output:
             target.discard()
 
 
-def run_lineage(inputs: Sequence[str], menu: str, configuration: Mapping[str, object]) -> Lineage:
+def run_lineage(inputs: Sequence[str], menu: Menu, configuration: Mapping[str, object]) -> Lineage:
     """Lineage of a run over ``inputs``."""
-    return lineage_of(list(inputs), configuration=configuration, menu=menu)
+    names = [(algorithm.index, algorithm.name) for algorithm in menu.algorithms]
+    return lineage_of(list(inputs), configuration=configuration, menu=menu.digest, algorithms=names)

@@ -34,6 +34,9 @@ NARROW = 72
 TALL = 30
 """Lines of a terminal from which parts are set apart by an empty line."""
 
+MANY = 12
+"""Names of a list on a page without a terminal."""
+
 PLAIN_WIDTH = 120
 """Columns of a page when there is no terminal to ask."""
 
@@ -104,8 +107,11 @@ def gap(screen: Console) -> None:
 
 
 def names_line(screen: Console, label: str, names: Sequence[str]) -> None:
-    """``label (n): a, b, c``, cut to one line on a terminal, whole without one."""
-    text = Text.assemble((f"{label} ({len(names)})", "bold"), ": " + ", ".join(names))
+    """``label (n): a, b, c``: one line on a terminal, at most MANY names without one."""
+    shown = ", ".join(names if screen.is_terminal else names[:MANY])
+    if len(names) > MANY and not screen.is_terminal:
+        shown += f" and {len(names) - MANY} more (all with --json)"
+    text = Text.assemble((f"{label} ({len(names)})", "bold"), ": " + shown)
     if screen.is_terminal:
         screen.print(text, no_wrap=True, overflow="ellipsis")
     else:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from rich.console import Console
 from rich.text import Text
 
 from scout40.tools.comparison import Comparison, Difference
 from scout40.tools.show import (
+    NARROW,
     Grid,
     console,
     names_line,
@@ -16,11 +20,11 @@ from scout40.tools.show import (
     room,
 )
 
-WIDE = 110
-"""Columns of a terminal from which objects are shown with all their fields."""
-
-_BRIEF = {"slot", "hw_pt", "hw_et", "hw_eta", "hw_phi", "hw_eta_at_vtx", "hw_phi_at_vtx", "hw_qual"}
-_BRIEF |= {"hw_iso", "pt", "et", "eta", "phi", "eta_at_vtx", "phi_at_vtx"}
+ORDER = (
+    "hw_pt", "hw_et", "hw_eta_at_vtx", "hw_phi_at_vtx", "hw_qual", "tf_muon_index", "hw_iso",
+    "hw_sign", "hw_eta", "hw_phi", "pt", "et", "eta_at_vtx", "eta", "phi_at_vtx", "phi",
+)  # fmt: skip
+"""Fields of an object that a narrow screen shows before others."""
 
 
 def comparison(result: Comparison, first: int) -> None:
@@ -35,7 +39,7 @@ def comparison(result: Comparison, first: int) -> None:
     if result.different:
         _different(screen, result)
         for name in result.different[:first]:
-            _first(screen, result.first[name])
+            difference(screen, result.first[name])
     reasons(screen, "not evaluated", result.not_evaluated)
     if result.not_recorded:
         names_line(screen, "in the menu, without a recorded bit", result.not_recorded)
@@ -60,7 +64,7 @@ def _different(screen: Console, result: Comparison) -> None:
         screen.print(Text(f"and {len(ordered) - limit} more (all with --json)", "dim"))
 
 
-def _first(screen: Console, what: Difference) -> None:
+def difference(screen: Console, what: Difference) -> None:
     """One differing crossing with the objects its algorithm reads."""
     screen.print(Text(what.name, "bold red"))
     screen.print(Text(f"  {what.expression}", "dim"))
@@ -73,12 +77,30 @@ def _first(screen: Console, what: Difference) -> None:
         if not rows:
             screen.print(Text(f"  {name}: none"))
             continue
-        names = [key for key in rows[0] if screen.width >= WIDE or key in _BRIEF]
-        grid = Grid([(name, "right"), *((key, "right") for key in names if key != "slot")])
+        fields = _fitting(screen, name, rows)
+        grid = Grid([(name, "right"), *((key, "right") for key in fields)])
         for row in rows:
-            cells = [str(row["slot"])]
-            for key in names[1:]:
-                value = row[key]
-                cells.append(f"{value:.4g}" if isinstance(value, float) else str(value))
-            grid.add(*cells)
+            grid.add(str(row["slot"]), *(_value(row[key]) for key in fields))
         screen.print(grid.table(screen.width))
+        left = len(rows[0]) - 1 - len(fields)
+        if left:
+            screen.print(Text(f"  and {left} more fields (all with --json)", "dim"))
+
+
+def _fitting(screen: Console, name: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The fields that stand side by side without a cut, the most telling first."""
+    keys = [key for key in rows[0] if key != "slot"]
+    keys.sort(key=lambda key: ORDER.index(key) if key in ORDER else len(ORDER))
+    space = 3 if screen.width >= NARROW else 2
+    left = screen.width - max(len(name), 2)
+    fields: list[str] = []
+    for key in keys:
+        left -= space + max(len(key), *(len(_value(row[key])) for row in rows))
+        if left < 0:
+            break
+        fields.append(key)
+    return fields
+
+
+def _value(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

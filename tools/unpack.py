@@ -100,7 +100,7 @@ def unpack(
     from scout40.streams.lineage import lineage_of
     from scout40.streams.sinks.arrow import ArrowSink
     from scout40.streams.sources.base import Quarantine, Run
-    from scout40.tools.job import input_names, open_inputs
+    from scout40.tools.job import input_files, open_inputs
     from scout40.tools.pipeline import BX_SECONDS, Never, Taken, crossings_of
     from scout40.tools.receipt import Receipt
 
@@ -114,7 +114,7 @@ def unpack(
         sink = ArrowSink(
             out,
             layout="tables" if tables else "nested",
-            lineage=lineage_of(input_names(inputs)),
+            lineage=lineage_of(input_files(inputs)),
             overwrite=overwrite,
             physical=True,
         )

@@ -28,7 +28,7 @@ from scout40.emulator.ugt.groups import (
 )
 from scout40.emulator.ugt.legs import accepted
 from scout40.emulator.ugt.model import Condition, Menu, Requirement
-from scout40.emulator.ugt.objects import NETWORKS, SHOWER_SLOT, VALUES
+from scout40.emulator.ugt.objects import LISTS, NETWORKS, SHOWER_SLOT, VALUES
 from scout40.emulator.ugt.pairs import P_CUTS, pair_sets
 from scout40.emulator.ugt.terms import TermTable, term_table
 from scout40.streams.block import Block
@@ -56,7 +56,7 @@ def tables_of(menu: Menu, plugins: Mapping[str, Plugin]) -> Tables:
     conditions = menu.conditions
     exact = []
     for n, condition in enumerate(conditions):
-        if condition.kind != "single":
+        if condition.kind != "single" and not _unknown_objects(condition):
             check_correlation(condition)
             if _needs_exact(condition):
                 exact.append(n)
@@ -88,6 +88,12 @@ def tables_of(menu: Menu, plugins: Mapping[str, Plugin]) -> Tables:
         luts=lut_tables(),
         terms=term_table(menu.algorithms, bit_of, words),
     )
+
+
+def _unknown_objects(condition: Condition) -> bool:
+    """Objects that no input carries (ZDC, names of future menus): reported as not evaluated."""
+    known = (*LISTS, *VALUES, *SHOWER_SLOT, *NETWORKS, "EXT")
+    return any(requirement.object not in known for requirement in condition.requirements)
 
 
 def _needs_exact(condition: Condition) -> bool:

@@ -101,10 +101,11 @@ def check_correlation(condition: Condition) -> None:
         raise BadConfig(f"{what}: {len(objects)} objects, at most {c.MAX_LEGS}")
     if any(name not in LISTS for name in objects):
         raise BadConfig(f"{what}: correlations need objects of {', '.join(LISTS)}")
-    if condition.charge_correlation is not None and set(objects) != {"MU"}:
-        raise BadConfig(f"{what}: charge correlation needs muons only")
     cuts = {name for name, _ in condition.cuts}
     leading = objects[:-1] if condition.kind.endswith("_orm") else objects
+    charged = leading if len(leading) > 1 else objects
+    if condition.charge_correlation is not None and set(charged) != {"MU"}:
+        raise BadConfig(f"{what}: charge correlation needs muons only")
     if condition.kind == "mass_inv_3":
         if cuts != {"MASS"} or len(objects) != 3:
             raise BadConfig(f"{what}: mass_inv_3 takes three objects and one MASS cut")
@@ -114,7 +115,8 @@ def check_correlation(condition: Condition) -> None:
         raise BadConfig(f"{what}: cuts on a pair need two objects, not {len(leading)}")
     if len(leading) < 2 and not condition.kind.endswith("_orm"):
         raise BadConfig(f"{what}: a correlation needs two objects")
-    eta_free = {"DPHI", "TBPT"} | ({"MASS"} if condition.kind == "mass_trv" else set())
+    transverse = condition.kind.startswith("mass_trv")
+    eta_free = {"DPHI", "ORMDPHI", "TBPT"} | ({"MASS"} if transverse else set())
     if any(name in _NO_ETA for name in objects) and cuts - eta_free:
         bad = ", ".join(sorted(cuts - eta_free))
         raise BadConfig(f"{what}: missing sums have no eta, so {bad} is not defined")

@@ -237,12 +237,24 @@ def _with_neighbours(
         return 0, block
     parts = [block]
     first = 0
-    if before is not None and len(before) and before.last_orbit == block.first_orbit:
+    if before is not None and before.last_orbit == block.first_orbit and _alike(before, block):
         parts.insert(0, before.take(max(0, len(before) - reach), len(before)))
         first = len(parts[0])
-    if after is not None and len(after) and after.first_orbit == block.last_orbit:
+    if after is not None and after.first_orbit == block.last_orbit and _alike(after, block):
         parts.append(after.take(0, min(reach, len(after))))
     return first, concatenate(parts) if len(parts) > 1 else block
+
+
+def _alike(neighbour: Block, block: Block) -> bool:
+    """Both carry the same columns, so that one can stand beside the other."""
+    return (
+        len(neighbour) > 0
+        and neighbour.crossing.keys() == block.crossing.keys()
+        and neighbour.tables.keys() == block.tables.keys()
+        and all(
+            t.columns.keys() == block.tables[n].columns.keys() for n, t in neighbour.tables.items()
+        )
+    )
 
 
 def _lists(block: Block, tables: Tables, plugins: Mapping[str, Plugin]) -> kernel.Lists:
@@ -298,7 +310,11 @@ def _value(
 ) -> None:
     """Fill one row of single values; what the input does not carry stays -1."""
     if name in plugins:
-        out[:] = plugins[name](block, requirement)
+        fired = np.asarray(plugins[name](block, requirement))
+        if fired.shape != out.shape or fired.dtype != np.bool_:
+            got = f"{fired.dtype} {fired.shape}"
+            raise BadInput(f"plug-in for {name}: expected bool {out.shape}, got {got}")
+        out[:] = fired
     elif name in SHOWER_SLOT:
         if "shower" in block.crossing:
             out[:] = block.crossing["shower"]

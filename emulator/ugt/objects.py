@@ -92,6 +92,3 @@ SHOWER_SLOT = {"MUS0": 0, "MUS1": 2, "MUS2": 3, "MUSOOT0": 4, "MUSOOT1": 6}
 
 NETWORKS = ("AXO", "TOPO", "CICADA", "ADT")
 """Names that need a network; a plug-in may evaluate them, nothing else does."""
-
-NOT_IN_INPUT = ("ZDCP", "ZDCM")
-"""Names of the grammar that no supported input carries."""

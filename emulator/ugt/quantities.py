@@ -146,7 +146,8 @@ def quantities(a: Any, type_a: Any, b: Any, type_b: Any, wanted: Any, luts: Any,
         out[MASSTRV] = pts * (one - luts[T_COS + 1024 * scale + dphi])
         if wanted & (1 << MASSDR):
             half = 1 if scale == MUON_MUON else 0  # the muon table's bins are twice as wide
-            inverse = luts[T_INVERSE + (256 * half + (deta >> half)) * 192 + (dphi >> half)]
+            column = min(dphi >> half, 191)  # codes beyond the scale stay inside the table
+            inverse = luts[T_INVERSE + (256 * half + (deta >> half)) * 192 + column]
             # 0 stands for "same place"; the firmware then takes the largest number.
             out[MASSDR] = mass * inverse if inverse else LARGEST
     if wanted & (1 << MASSUPT):

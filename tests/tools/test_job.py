@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,8 @@ def test_prescale_column(sample_block: Block, demo_menu_file: Path, tmp_path: Pa
     table.write_text("Index,Name,all,half\n" + "\n".join(rows) + "\n")
     source = Memory([sample_block], contiguous=True)
     whole = emulate(source, menu, Settings(prescales=str(table), column="all"))
+    assert whole.column == "all"
+    assert emulate(source, menu, Settings(prescales=str(table), column="1")).column == "1 (half)"
     half = emulate(source, menu, Settings(prescales=str(table), column="half"))
     for row, other in zip(whole.rates.to_pylist(), half.rates.to_pylist(), strict=True):
         assert row["count_prescaled"] == row["count_initial"]
@@ -210,11 +213,31 @@ def test_recorded_bits_are_counted(sample_block: Block, demo_menu_file: Path) ->
             assert result.recorded[algorithm.name] == count
 
 
-def test_lineage_names_the_files_of_a_glob(tmp_path: Path) -> None:
-    with sample_path() as path:
-        data = path.read_bytes()
+def test_lineage_names_the_files_of_a_glob(
+    tmp_path: Path, sample_file: Path, demo_menu_file: Path
+) -> None:
+    data = sample_file.read_bytes()
     (tmp_path / "one.raw").write_bytes(data)
     out = tmp_path / "out.parquet"
-    emulate([str(tmp_path / "*.raw")], demo_menu(), out=out)
+    emulate([str(tmp_path / "*.raw")], demo_menu_file, out=out)
     lineage = json.loads(pq.read_schema(out).metadata[b"scout40.lineage"])
     assert lineage["sources"] == [["one.raw", len(data)]]
+
+
+def test_output_tells_unknown_from_false(
+    sample_block: Block, demo_menu_file: Path, tmp_path: Path
+) -> None:
+    """Without calorimeter tables their algorithms read 0 and are marked as not evaluated."""
+    muons = sample_block.replace(tables={"mu": sample_block.tables["mu"]})
+    out = tmp_path / "muons.parquet"
+    result = emulate(Memory([muons], contiguous=True), demo_menu_file, out=out)
+    table = pq.read_table(out)
+    evaluated = np.array(table["evaluated"].to_pylist(), np.uint64)
+    lineage = json.loads(table.schema.metadata[b"scout40.lineage"])
+    assert {name for _, name in lineage["algorithms"]} == {
+        algorithm.name for algorithm in load_menu(demo_menu_file).algorithms
+    }
+    for index, name in lineage["algorithms"]:
+        known = (evaluated[:, index // 64] >> np.uint64(index % 64)) & np.uint64(1)
+        assert set(known.tolist()) == {int(name not in result.not_evaluated)}
+    assert result.not_evaluated

@@ -69,7 +69,7 @@ def test_charge_of_the_leading_muons_beside_a_jet_as_reference(tmp_path: Path, f
     }
     words |= {"hw_pt": np.array([20, 20], np.uint16), "hw_charge_valid": np.ones(2, np.uint8)}
     words |= {"hw_sign": np.array([0, 1], np.uint8)}
-    jets = {
+    jets: dict[str, npt.NDArray[Any]] = {
         "hw_et": np.array([100], np.uint16),
         "hw_eta": np.zeros(1, np.int8),
         "hw_phi": np.array([72 if far else 0], np.uint8),

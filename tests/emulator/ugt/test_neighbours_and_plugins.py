@@ -132,3 +132,28 @@ def test_without_a_plugin_the_algorithm_is_named_and_never_false() -> None:
 def test_unknown_plugins_are_refused() -> None:
     with pytest.raises(BadInput, match="MU, known: AXO"):
         compile_menu(network_menu(), {"MU": lambda block, requirement: block.bx > 0})
+
+
+def test_a_plugin_must_return_one_bool_per_crossing() -> None:
+    menu = compile_menu(network_menu(), {"AXO": lambda block, requirement: np.ones(1, np.bool_)})
+    with pytest.raises(BadInput, match=r"plug-in for AXO: expected bool \(3,\), got bool \(1,\)"):
+        menu.decide(stream([3, 4, 9], 0, 1))
+
+
+def test_a_neighbour_with_other_columns_is_not_used(menu: CompiledMenu) -> None:
+    blocks = [stream([END], 0, 1).filled(), stream([END + 1], 1, 2).filled()]
+    other = blocks[0].replace(crossing={"run": np.zeros(len(blocks[0]), np.uint32)})
+    assert fired(menu, blocks)["L1_MuBefore"] == [END + 1]
+    assert fired(menu, [other, blocks[1]])["L1_MuBefore"] == []
+
+
+def test_objects_of_future_menus_are_not_evaluated_and_the_rest_is() -> None:
+    jet, new = Requirement("JET", threshold=40), Requirement("NETETMHF", threshold=80)
+    conditions = (
+        Condition("dist{JET20, NETETMHF40}", "dist", (jet, new)),
+        Condition("MU3", "single", (Requirement("MU", threshold=7),)),
+    )
+    algorithms = (Algorithm(0, "L1_New", "", Leaf(0)), Algorithm(1, "L1_Mu", "", Leaf(1)))
+    decisions = compile_menu(Menu("new", algorithms, conditions)).decide(stream([5], 0, 1))
+    assert set(decisions.not_evaluated) == {"L1_New"}
+    assert decisions.words[0, 0] == 1 << 1
