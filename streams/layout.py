@@ -197,8 +197,8 @@ class Word:
         return out
 
     @classmethod
-    def pack(cls, columns: Columns) -> Array:
-        """Packed words, shape (n, ``cls.words``), of hardware columns.
+    def pack(cls, columns: Columns, out: Array | None = None) -> Array:
+        """Packed words, shape (n, ``cls.words``), of hardware columns; into ``out`` when given.
 
         Absent columns count as 0. Raises BadInput naming field, row and value when a value does
         not fit its bits.
@@ -212,7 +212,8 @@ class Word:
             cls._column(columns[name], bits) if name in columns else np.zeros(length, bits.dtype)
             for name, bits in cls.fields.items()
         ]
-        out = np.empty((length, cls.words), cls.storage)
+        if out is None:
+            out = np.empty((length, cls.words), cls.storage)
         if cls.kernels()[1](out, *values):
             for column, bits in zip(values, cls.fields.values(), strict=True):
                 cls._check_range(column, bits)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scout40.emulator.ugt import load_menu
 from scout40.emulator.ugt.bits import unpack_bits
 from scout40.emulator.ugt.decide import CompiledMenu
-from scout40.emulator.ugt.model import Menu
+from scout40.emulator.ugt.model import Algorithm, Menu
 from scout40.streams.block import Block, concatenate
 from scout40.streams.errors import BadConfig, Scout40Error
 from scout40.streams.sources import open_source
@@ -39,14 +39,14 @@ def bench(quick: bool) -> list[Measure]:
     blocks = 1 if quick else -(-CROSSINGS // len(block))
     peer = NumpyMenu(menu)
     small = block.take(0, min(len(block), 4096))
-    check_equal(compiled, peer, small)
+    algorithms = check_equal(compiled, peer, small)
 
     def one_core() -> None:
         for _ in range(blocks):
             compiled.decide(block)
 
     def numpy() -> None:
-        peer.decide(small)
+        peer.decide(small, algorithms)
 
     rounds = 3 if quick else 5
     single, of_numpy = interleaved([one_core, numpy], rounds)
@@ -124,8 +124,8 @@ def _tiled(block: Block, rows: int) -> Block:
     return concatenate([block] * max(1, rows // len(block)))
 
 
-def check_equal(compiled: CompiledMenu, peer: NumpyMenu, block: Block) -> int:
-    """Number of algorithms compared; Scout40Error naming those that differ."""
+def check_equal(compiled: CompiledMenu, peer: NumpyMenu, block: Block) -> list[Algorithm]:
+    """The algorithms that both evaluate; Scout40Error naming those that differ."""
     decisions = compiled.decide(block)
     algorithms = [a for a in peer.algorithms if a.name not in decisions.not_evaluated]
     ours, theirs = unpack_bits(decisions.words), unpack_bits(peer.decide(block, algorithms))
@@ -134,7 +134,7 @@ def check_equal(compiled: CompiledMenu, peer: NumpyMenu, block: Block) -> int:
     if wrong.any():
         names = [a.name for a, bad in zip(algorithms, wrong, strict=True) if bad]
         raise Scout40Error(f"compiled and NumPy decisions differ: {', '.join(names[:10])}")
-    return len(algorithms)
+    return algorithms
 
 
 def reset_peak() -> None:

@@ -70,4 +70,4 @@ def self_test() -> str:
         block = concatenate(open_source([str(path)]).blocks(Run()))
     menu = demo_menu()
     algorithms = check_equal(menu.compile(), NumpyMenu(menu), block)
-    return f"{algorithms} algorithms equal in {len(block)} crossings"
+    return f"{len(algorithms)} algorithms equal in {len(block)} crossings"

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +14,7 @@ from scout40.emulator.ugt.correlations import (
     check_correlation,
     correlation_tables,
     lut_tables,
-    pair_cuts_of,
+    pair_limits,
 )
 from scout40.emulator.ugt.groups import (
     add_pairs,
@@ -27,10 +26,11 @@ from scout40.emulator.ugt.groups import (
     places_of_pair_legs,
 )
 from scout40.emulator.ugt.legs import accepted
+from scout40.emulator.ugt.logic import Logic, logic_of
 from scout40.emulator.ugt.model import Condition, Menu, Requirement
 from scout40.emulator.ugt.objects import LISTS, NETWORKS, SHOWER_SLOT, VALUES
-from scout40.emulator.ugt.pairs import P_CUTS, pair_sets
-from scout40.emulator.ugt.terms import TermTable, term_table
+from scout40.emulator.ugt.pairs import pair_sets
+from scout40.emulator.ugt.singles import Singles, single_tables
 from scout40.streams.block import Block
 
 Plugin = Callable[[Block, Requirement], npt.NDArray[np.bool_]]
@@ -44,11 +44,11 @@ class Tables:
     groups: k.Groups
     lists: frozenset[str]  # object types that some leg looks at
     pairs: k.Pairs
-    singles: k.Singles
+    singles: Singles
     value_rows: tuple[tuple[str, Requirement], ...]  # row of values -> (object name, requirement)
     correlations: Correlations
     luts: npt.NDArray[np.int64]
-    terms: TermTable
+    logic: Logic
 
 
 def tables_of(menu: Menu, plugins: Mapping[str, Plugin]) -> Tables:
@@ -67,7 +67,7 @@ def tables_of(menu: Menu, plugins: Mapping[str, Plugin]) -> Tables:
     groups = group_legs(conditions, set(in_pairs), sets)
     bit_of, words = places_of_conditions(conditions, groups)
     pairs, words = add_pairs(conditions, sets, groups, bit_of, words)
-    singles, rows, words = _singles(conditions, bit_of, words, plugins)
+    singles, values, words = single_tables(conditions, bit_of, words, plugins)
     # Conditions that nothing can evaluate still need a bit; it stays 0.
     missing = [n for n in range(len(conditions)) if n not in bit_of]
     bit_of |= {n: 64 * words + i for i, n in enumerate(missing)}
@@ -75,18 +75,17 @@ def tables_of(menu: Menu, plugins: Mapping[str, Plugin]) -> Tables:
     searched = [n for n in exact if n not in in_pairs or n in overlap]
     where = places_of_legs(groups) | places_of_pair_legs(sets, groups, pairs)
     correlations = correlation_tables(conditions, exact, searched, where, bit_of, words)
-    for row, one in zip(pairs.table, sets, strict=True):
-        members = [exact.index(n) for n, _, _ in one.members]
-        row[P_CUTS] = pair_cuts_of(correlations.rows, members)
+    rows = [correlations.rows[[exact.index(n) for n, _, _ in one.members]] for one in sets]
+    pairs = pairs._replace(limits=pair_limits(pairs.table, rows))
     return Tables(
         groups=group_tables(groups),
         lists=frozenset(group.key[0] for group in groups),
         pairs=pairs,
         singles=singles,
-        value_rows=tuple(rows),
+        value_rows=tuple(values),
         correlations=correlations,
         luts=lut_tables(),
-        terms=term_table(menu.algorithms, bit_of, words),
+        logic=logic_of(menu.algorithms, bit_of, words),
     )
 
 
@@ -102,49 +101,3 @@ def _needs_exact(condition: Condition) -> bool:
         return True
     keys = {(r.object, r.bx_offset) for r in condition.requirements}
     return len(keys) > 1 or counted_order([accepted(r) for r in condition.requirements]) is None
-
-
-def _singles(
-    conditions: Sequence[Condition],
-    bit_of: dict[int, int],
-    words: int,
-    plugins: Mapping[str, Plugin],
-) -> tuple[k.Singles, list[tuple[str, Requirement]], int]:
-    """Single-value, shower, network and external conditions, after ``words`` condition words."""
-    value, ext = [], []
-    rows: dict[Any, int] = {}
-    members: list[tuple[str, Requirement]] = []
-    used = 0
-    for n, condition in enumerate(conditions):
-        requirement = condition.requirements[0]
-        name = requirement.object
-        place = 64 * words + used
-        if name == "EXT" and requirement.signal_bit is not None:
-            ext.append((requirement.signal_bit, requirement.bx_offset, place))
-        elif name in VALUES or name in SHOWER_SLOT or (name in NETWORKS and name in plugins):
-            key = requirement if name in NETWORKS else name
-            if key not in rows:
-                rows[key] = len(members)
-                members.append((name, requirement))
-            value.append((rows[key], requirement.bx_offset, *_limit(requirement), place))
-        else:
-            continue
-        bit_of[n] = place
-        used += 1
-    ext.sort(key=lambda one: one[1] != 0)  # the kernel stops at the first offset
-    singles = k.Singles(
-        np.array(value, np.int64).reshape(-1, 5), np.array(ext, np.int64).reshape(-1, 3)
-    )
-    return singles, members, words + -(-used // 64)
-
-
-def _limit(requirement: Requirement) -> tuple[int, int]:
-    """(threshold, comparison) of a single value; comparison 2 tests a bit."""
-    name = requirement.object
-    if name.startswith("CENT"):
-        return int(name[-1]) % 4, 2
-    if name in SHOWER_SLOT:
-        return SHOWER_SLOT[name], 2
-    if name in NETWORKS:
-        return 1, 0
-    return requirement.threshold, 1 if requirement.comparison == "eq" else 0

@@ -236,6 +236,32 @@ def exact(
 
 
 @njit
+def _near(
+    wanted: Any,
+    words: Any,
+    first: Any,
+    count: Any,
+    kind: Any,
+    reference: Any,
+    place: Any,
+    kind_r: Any,
+    rows: Any,
+    c: Any,
+    luts: Any,
+    found: Any,
+) -> Any:
+    """Bit set of those objects of a list, among ``wanted``, that overlap the reference."""
+    near = np.uint64(0)
+    for i in range(count):
+        if (wanted >> np.uint64(i)) & np.uint64(1):
+            here = first + i == place or _overlaps(
+                words[first + i], kind, reference, kind_r, rows, c, luts, found
+            )
+            near |= np.uint64(here) << np.uint64(i)
+    return near
+
+
+@njit
 def _away(
     count: Any,
     legs: Any,
@@ -251,6 +277,7 @@ def _away(
 ) -> Any:
     """Some reference object (last leg) overlaps none of the objects chosen for the others."""
     last = count - 1
+    near = np.uint64(0)
     group_r = rows[c + C_LEG + last * L_COLUMNS]
     for r in range(number[group_r]):
         if not (legs[last] >> np.uint64(r)) & np.uint64(1):
@@ -258,18 +285,16 @@ def _away(
         reference = words[start[group_r] + r]
         for j in range(last):
             group = rows[c + C_LEG + j * L_COLUMNS]
-            free = legs[j]
-            for i in range(number[group]):
-                bit = np.uint64(1) << np.uint64(i)
-                if free & bit and (
-                    start[group] + i == start[group_r] + r
-                    or _overlaps(
-                        words[start[group] + i], kinds[group], reference, kinds[group_r],
-                        rows, c, luts, found,
-                    )
-                ):  # fmt: skip
-                    free ^= bit
-            legs[MAX_LEGS + j] = free
+            # Legs on one list, one after the other, are compared with the reference once.
+            if j == 0 or start[group] != start[rows[c + C_LEG + (j - 1) * L_COLUMNS]]:
+                wanted = legs[j]
+                for k in range(j + 1, last):
+                    wanted |= legs[k]
+                near = _near(
+                    wanted, words, start[group], number[group], kinds[group], reference,
+                    start[group_r] + r, kinds[group_r], rows, c, luts, found,
+                )  # fmt: skip
+            legs[MAX_LEGS + j] = legs[j] & ~near
         leading = last
         if leading == 1 and rows[c + C_KIND] == PAIR:  # the cut is on object and reference
             legs[MAX_LEGS + 1] = np.uint64(1) << np.uint64(r)

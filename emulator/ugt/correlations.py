@@ -13,6 +13,14 @@ from scout40.emulator.ugt import luts
 from scout40.emulator.ugt import quantities as q
 from scout40.emulator.ugt.model import Condition, Limits
 from scout40.emulator.ugt.objects import LISTS
+from scout40.emulator.ugt.pairs import (
+    P_ANY_CHARGE,
+    P_CUTS,
+    P_LIKE,
+    P_LIMITS,
+    P_OPPOSITE,
+    P_SHIFT,
+)
 from scout40.streams.errors import BadConfig
 
 _NO_ETA = ("ETM", "HTM", "ETMHF", "HTMHF")
@@ -26,6 +34,7 @@ _CUT = {
     "TBPT": q.TBPT,
 }
 _OVERLAP = {"ORMDETA": 0, "ORMDPHI": 1, "ORMDR": 2}
+_CHARGES = ((P_ANY_CHARGE, c.ANY_CHARGE), (P_OPPOSITE, c.OPPOSITE), (P_LIKE, c.LIKE))
 _PAIRS: tuple[luts.Pair, ...] = ("calo_calo", "mu_mu", "calo_mu")
 
 
@@ -80,10 +89,29 @@ def _fill_limits(row: npt.NDArray[np.int64], condition: Condition) -> None:
         row[c.C_LIMIT + 2 * cut :][:2] = low, q.LARGEST if name == "MASSDR" else high
 
 
-def pair_cuts_of(rows: npt.NDArray[np.int64], members: Sequence[int]) -> int:
-    """Union of the pair cuts of some rows, as a bit mask."""
-    cuts = np.bitwise_or.reduce(rows[list(members), c.C_CUTS])
-    return int(cuts) & ((1 << q.PAIR_CUTS) - 1)
+def pair_limits(
+    table: npt.NDArray[np.int64], rows: Sequence[npt.NDArray[np.int64]]
+) -> npt.NDArray[np.int64]:
+    """Limits of all pair sets; ``table`` is told where they are and which charges are wanted.
+
+    rows:
+        the conditions' rows of Correlations, for each set.
+    """
+    limits: list[npt.NDArray[np.int64]] = []
+    used = 0
+    for one, members in zip(table, rows, strict=True):
+        bits = np.int64(1) << np.arange(len(members), dtype=np.int64)
+        for column, wanted in _CHARGES:
+            one[column] = bits[members[:, c.C_CHARGE] == wanted].sum() << one[P_SHIFT]
+        cuts = int(np.bitwise_or.reduce(members[:, c.C_CUTS])) & ((1 << q.PAIR_CUTS) - 1)
+        one[P_CUTS], one[P_LIMITS] = cuts, used
+        for cut in range(q.PAIR_CUTS):
+            if cuts >> cut & 1:
+                has = members[:, c.C_CUTS] >> cut & 1 == 1
+                low, high = members[:, c.C_LIMIT + 2 * cut], members[:, c.C_LIMIT + 2 * cut + 1]
+                limits += [np.where(has, low, -q.LARGEST), np.where(has, high, q.LARGEST)]
+                used += 2 * len(members)
+    return np.concatenate(limits) if limits else np.zeros(1, np.int64)
 
 
 def _kind(condition: Condition) -> int:
@@ -154,10 +182,8 @@ def lut_tables() -> npt.NDArray[np.int64]:
         out[place : place + table.size] = table.ravel()
 
     for scale, pair in enumerate(_PAIRS):
-        put(q.T_DETA + 1024 * scale, luts.deta(pair))
-        put(q.T_DPHI + 1024 * scale, luts.dphi(pair))
-        put(q.T_COSH + 1024 * scale, luts.cosh_deta(pair))
-        put(q.T_COS + 1024 * scale, luts.cos_dphi(pair))
+        put(q.T_ETA + 2048 * scale, np.stack([luts.deta(pair), luts.cosh_deta(pair)], axis=-1))
+        put(q.T_PHI + 2048 * scale, np.stack([luts.dphi(pair), luts.cos_dphi(pair)], axis=-1))
     pt_scale: dict[str, luts.PtScale] = {"MU": "mu", "EG": "eg", "TAU": "tau", "JET": "jet"}
     for row, (name, listed) in enumerate(LISTS.items()):
         table = luts.pt_x10(pt_scale.get(name, "sum"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +25,7 @@ from scout40.emulator.ugt.objects import (
     ObjectList,
 )
 from scout40.emulator.ugt.pairs import MAX_OBJECTS
+from scout40.emulator.ugt.singles import value_width
 from scout40.streams.block import Block, Table, concatenate
 from scout40.streams.errors import BadInput
 from scout40.streams.formats.ugt import UgtSums
@@ -81,13 +84,13 @@ class CompiledMenu:
         """Rows first .. first + len(out) of ``block`` into ``out``; the others are neighbours."""
         tables = self.tables
         kernel.decide(
-            _lists(block, tables, self.plugins),
+            _lists(block, tables, self.plugins, self._memory),
             tables.groups,
             tables.pairs,
             tables.singles,
             tables.correlations,
             tables.luts,
-            tables.terms,
+            tables.logic,
             first,
             block.contiguous,
             out.reshape(-1),
@@ -123,6 +126,10 @@ class CompiledMenu:
             for n in _leaves(algorithm.tree)
             for requirement in self.menu.conditions[n].requirements
         )
+
+    @functools.cached_property
+    def _memory(self) -> _Memory:
+        return _Memory()
 
     @functools.cached_property
     def _cache(self) -> dict[frozenset[str], tuple[npt.NDArray[np.uint64], dict[str, str]]]:
@@ -257,23 +264,46 @@ def _alike(neighbour: Block, block: Block) -> bool:
     )
 
 
-def _lists(block: Block, tables: Tables, plugins: Mapping[str, Plugin]) -> kernel.Lists:
+class _Memory(threading.local):
+    """Arrays of each thread that are used again: fresh ones cost more than what is done in them."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, npt.NDArray[Any]] = {}
+
+    def array(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+        """An array of any content; the one that had this name before is given up."""
+        size = math.prod(shape)
+        held = self._held.get(name)
+        if held is None or len(held) < size:
+            held = self._held[name] = np.empty(size, dtype)
+        return held[:size].reshape(shape)
+
+
+def _lists(
+    block: Block, tables: Tables, plugins: Mapping[str, Plugin], memory: _Memory
+) -> kernel.Lists:
     """Packed words, offsets and single values of the types that the menu uses."""
     crossings = len(block)
-    words, offsets, base = [], np.zeros((len(LISTS), crossings + 1), np.int64), 0
-    for row, (name, listed) in enumerate(LISTS.items()):
-        table = block.tables.get(listed.table)
-        if name in tables.lists and table is not None:
-            _check_counts(name, table)
-            words.append(_words(listed, table))
-            np.add(table.offsets, base, out=offsets[row])
-            base += len(table)
-    values = np.full((max(1, len(tables.value_rows)), crossings), -1, np.int32)
+    chosen = {
+        row: (listed, block.tables[listed.table])
+        for row, (name, listed) in enumerate(LISTS.items())
+        if name in tables.lists and listed.table in block.tables
+    }
+    words = memory.array("words", (1 + sum(len(t) for _, t in chosen.values()),), np.uint64)
+    offsets, base = memory.array("offsets", (len(LISTS), crossings + 1), np.int64), 0
+    offsets[[row for row in range(len(LISTS)) if row not in chosen]] = 0
+    for name in {listed.table for listed, _ in chosen.values()}:
+        _check_counts(name, block.tables[name])
+    for row, (listed, table) in chosen.items():
+        _pack(listed, table, words[base : base + len(table)])
+        np.add(table.offsets, base, out=offsets[row])
+        base += len(table)
+    values = memory.array("values", (max(1, len(tables.value_rows)), crossings), np.int32)
     for row, (name, requirement) in enumerate(tables.value_rows):
         _value(name, requirement, block, plugins, values[row])
     ext = block.crossing.get("ext")
     return kernel.Lists(
-        np.concatenate(words) if words else np.zeros(1, np.uint64),
+        words,
         offsets,
         values,
         np.ascontiguousarray(ext) if ext is not None else np.zeros((crossings, 4), np.uint64),
@@ -281,15 +311,15 @@ def _lists(block: Block, tables: Tables, plugins: Mapping[str, Plugin]) -> kerne
     )
 
 
-def _words(listed: ObjectList, table: Table) -> npt.NDArray[np.uint64]:
+def _pack(listed: ObjectList, table: Table, out: npt.NDArray[np.uint64]) -> None:
     """One packed word per object; of the sums only the fields that legs look at."""
     if listed.word.words == 1:
-        return listed.word.pack(table.columns)[:, 0].astype(np.uint64, copy=False)
-    out = np.zeros(len(table), np.uint64)
+        listed.word.pack(table.columns, out.reshape(-1, 1))
+        return
+    out[:] = 0
     for bits in listed.fields.values():
         if bits.name in table.columns:
             out |= table[bits.name].astype(np.uint64) << np.uint64(bits.lo)
-    return out
 
 
 def _check_counts(name: str, table: Table) -> None:
@@ -316,13 +346,23 @@ def _value(
             raise BadInput(f"plug-in for {name}: expected bool {out.shape}, got {got}")
         out[:] = fired
     elif name in SHOWER_SLOT:
-        if "shower" in block.crossing:
-            out[:] = block.crossing["shower"]
+        column = block.crossing.get("shower")
+        out[:] = -1 if column is None else _checked(name, column)
     elif "sums" in block.tables and VALUES[name][0] in block.tables["sums"].columns:
         sums = block.tables["sums"]
         _check_counts("sums", sums)
-        column = sums[VALUES[name][0]]
+        column = _checked(name, sums[VALUES[name][0]])
         if len(column) == len(out):
             out[:] = column
         else:
+            out[:] = -1
             out[sums.counts() == 1] = column
+    else:
+        out[:] = -1
+
+
+def _checked(name: str, column: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Itself; BadInput when a value has more bits than the hardware gives it."""
+    if len(column) and not 0 <= column.min() <= column.max() < 1 << value_width(name):
+        raise BadInput(f"{name}: values {column.min()}..{column.max()}", field=name)
+    return column

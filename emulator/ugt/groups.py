@@ -18,7 +18,9 @@ from scout40.emulator.ugt.pairs import (
     MAX_OBJECTS,
     P_COLUMNS,
     P_GROUP_A,
+    P_MEMBERS,
     P_RESULT,
+    P_SHIFT,
     GroupKey,
     PairSet,
 )
@@ -198,10 +200,13 @@ def add_pairs(
             at = P_GROUP_A + 2 * side
             table[p, at : at + 2] = g, group.first[-1] + word
         table[p, P_RESULT] = words + one.word
+        table[p, P_SHIFT], table[p, P_MEMBERS] = one.shift, len(one.members)
         for bit, (n, _, _) in enumerate(one.members):
             bit_of[n] = 64 * (words + one.word) + one.shift + bit
             members[p] |= _bit(one.shift + bit)
-    return k.Pairs(table, members), words + 1 + max((one.word for one in sets), default=-1)
+    return k.Pairs(table, members, np.zeros(1, np.int64)), words + 1 + max(
+        (one.word for one in sets), default=-1
+    )
 
 
 def group_tables(groups: Sequence[Group]) -> k.Groups:
@@ -217,6 +222,8 @@ def group_tables(groups: Sequence[Group]) -> k.Groups:
         lane[g, : len(lanes), 0], lane[g, : len(lanes), 1] = first[:-1], lanes
         head[g, k.H_TYPE], head[g, k.H_SHIFT] = list(LISTS).index(group.key[0]), group.key[1]
         head[g, k.H_LANES], head[g, k.H_RESULT] = len(lanes), group.result
+        keys = [other.key for other in groups]
+        head[g, k.H_SAME_LIST] = keys.index(group.key)
         head[g, k.H_FIELD0], head[g, k.H_SLOT] = len(fields), -1
         for j in range(len(lanes)):
             level = min(j, k.COUNTED_LANES - 1)
@@ -228,7 +235,11 @@ def group_tables(groups: Sequence[Group]) -> k.Groups:
                 select[g, 4, word] |= _bit(slot) if one.nested else np.uint64(0)
         for cut, rows in _field_tables(group).items():
             if cut == "pt":
-                head[g, k.H_LOWEST_PT] = np.flatnonzero(rows.any(axis=1))[:1].sum()
+                lowest = np.flatnonzero(rows.any(axis=1))[:1].sum()
+                same = head[g, k.H_SAME_LIST]
+                head[same, k.H_LOWEST_PT] = (
+                    lowest if same == g else min(lowest, head[same, k.H_LOWEST_PT])
+                )
             if cut == "slot":
                 head[g, k.H_SLOT] = len(row)
             else:

@@ -7,7 +7,7 @@ stand in lanes: bit k of lane j is requirement j of condition k. Counters as bit
 1, 2, 3, 4 objects so far") turn the lanes into condition bits; for nested requirements that is
 exact. Two-object conditions look at each pair once (pairs.py); the few others for which the
 lanes are only a necessary condition are searched when that is met (correlate.py). Algorithms
-are read from tables by hex digit of the condition bits (terms.py).
+are logic over those bits, for 64 crossings at a time (logic.py).
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ import numpy as np
 from scout40.emulator.ugt.bits import lowest_bit
 from scout40.emulator.ugt.correlate import C_COLUMNS, MAX_LEGS, Correlations, exact
 from scout40.emulator.ugt.lanes import WIDTH, both, either, invert, load, nothing, store
+from scout40.emulator.ugt.logic import BATCH, algorithm_bits
 from scout40.emulator.ugt.pairs import MAX_OBJECTS, decide_pairs
 from scout40.emulator.ugt.quantities import PAIR_CUTS
-from scout40.emulator.ugt.terms import TermTable
+from scout40.emulator.ugt.singles import M_BITS, Singles, row_at, signals, single_values
 from scout40.streams.jit import njit, pointer
 
 COUNTED_LANES = 4
@@ -62,21 +63,14 @@ class Groups(NamedTuple):
 
 
 class Pairs(NamedTuple):
-    """Pair sets, see pairs.py. table: int64 (sets, P_COLUMNS). members: uint64 bits of each."""
+    """Pair sets, see pairs.py. table: int64 (sets, P_COLUMNS). members: uint64 bits of each.
+
+    limits: int64, see pairs.py.
+    """
 
     table: Any
     members: Any
-
-
-class Singles(NamedTuple):
-    """Single-value and external conditions.
-
-    value: int64 (n, 5) row of values, bx offset, threshold, comparison (0 ge, 1 eq, 2 bit set),
-    place. ext: int64 (n, 3) bit, bx offset, place. place = position in the condition bits.
-    """
-
-    value: Any
-    ext: Any
+    limits: Any
 
 
 class Sizes(NamedTuple):
@@ -87,15 +81,19 @@ class Sizes(NamedTuple):
     groups: int
     sets: int
     values: int
-    exts: int
+    signals: int
+    later: int
     bits: int
-    banks: int
+    gates: int
+    tiles: int
     neighbours: int  # 0: rows are independent, other crossings are not looked at
 
 
 class Scratch(NamedTuple):
     """Memory that one call works in."""
 
+    chosen: Any
+    slot: Any
     masks: Any
     anys: Any
     kinds: Any
@@ -106,33 +104,35 @@ class Scratch(NamedTuple):
     legs: Any
     place: Any
     found: Any
+    memory: Any
+    batch: Any
 
 
 (
-    H_TYPE, H_SHIFT, H_LANES, H_FIELD0, H_FIELD1, H_SLOT, H_RESULT, H_LOWEST_PT, H_COLUMNS
-) = range(9)  # fmt: skip
+    H_TYPE, H_SHIFT, H_LANES, H_FIELD0, H_FIELD1, H_SLOT, H_RESULT, H_LOWEST_PT, H_SAME_LIST,
+    H_COLUMNS,
+) = range(10)  # fmt: skip
 
 
 @njit
-def _row_at(time: Any, rows: Any, row: Any, shift: Any) -> Any:
-    """Row of the crossing ``shift`` after ``row``; -1 when it has no row (it was empty)."""
-    if shift == 0:
-        return row
-    step = 1 if shift > 0 else -1
-    wanted = time[row] + shift
-    other = row
-    for _ in range(abs(shift)):
-        other += step
-        if other < 0 or other >= rows:
-            return -1
-        if time[other] == wanted:
-            return other
-    return -1
+def _alive(words: Any, first: Any, count: Any, group: Any, groups: Any, s: Any) -> Any:
+    """Copy the objects that are not below every threshold, most lists have few; their number."""
+    field = 3 * groups.head[group * H_COLUMNS + H_FIELD0]
+    shift, mask = groups.field[field], groups.field[field + 1]
+    lowest_pt = np.uint64(groups.head[group * H_COLUMNS + H_LOWEST_PT])
+    at = group * MAX_OBJECTS
+    number = 0
+    for i in range(count):
+        word = words[first + i]
+        s.chosen[at + number] = word
+        s.slot[at + number] = i
+        number += (word >> shift) & mask >= lowest_pt
+    return number
 
 
 @njit
 def _legs_of_objects(
-    words: Any, first: Any, count: Any, group: Any, groups: Any, masks: Any, anys: Any
+    chosen: Any, slots: Any, first: Any, count: Any, group: Any, groups: Any, masks: Any, anys: Any
 ) -> Any:
     """Masks of every object of one group; condition words of the lanes, before they are joined."""
     field0, field1 = (
@@ -140,21 +140,17 @@ def _legs_of_objects(
         groups.head[group * H_COLUMNS + H_FIELD1],
     )
     slot = groups.head[group * H_COLUMNS + H_SLOT]
-    lowest_pt = np.uint64(groups.head[group * H_COLUMNS + H_LOWEST_PT])
     one, two, three, four = nothing(), nothing(), nothing(), nothing()
     for i in range(count):
-        word = words[first + i]
+        word = chosen[first + i]
         value = (word >> groups.field[3 * field0]) & groups.field[3 * field0 + 1]
-        if value < lowest_pt:  # most objects of most lists are below every threshold
-            store(masks, (group * MAX_OBJECTS + i) * WIDTH, nothing())
-            continue
         mask = load(groups.table, groups.row[groups.field[3 * field0 + 2] + value])
         for f in range(field0 + 1, field1):
             value = (word >> groups.field[3 * f]) & groups.field[3 * f + 1]
             row = groups.row[groups.field[3 * f + 2] + value]
             mask = both(mask, load(groups.table, row))
         if slot >= 0:
-            mask = both(mask, load(groups.table, groups.row[slot + i]))
+            mask = both(mask, load(groups.table, groups.row[slot + slots[first + i]]))
         store(masks, (group * MAX_OBJECTS + i) * WIDTH, mask)
         four = either(four, both(three, mask))
         three = either(three, both(two, mask))
@@ -172,19 +168,12 @@ def _legs_of_objects(
 
 
 @njit
-def _group(
-    words: Any,
-    first: Any,
-    count: Any,
-    group: Any,
-    groups: Any,
-    masks: Any,
-    anys: Any,
-    joined: Any,
-    bits: Any,
-) -> Any:
+def _group(group: Any, groups: Any, s: Any) -> Any:
     """Condition bits of one group: exact for nested legs, necessary for the others."""
-    store(joined, 0, _legs_of_objects(words, first, count, group, groups, masks, anys))
+    first, count = s.start[group], s.number[group]
+    joined, bits = s.words, s.bits
+    legs = _legs_of_objects(s.chosen, s.slot, first, count, group, groups, s.masks, s.anys)
+    store(joined, 0, legs)
     result = groups.head[group * H_COLUMNS + H_RESULT]
     lanes = groups.head[group * H_COLUMNS + H_LANES]
     for j in range(lanes):
@@ -196,61 +185,6 @@ def _group(
                 bits[result + w] &= joined[lane + w]
 
 
-@njit
-def _single_values(lists: Any, singles: Any, sizes: Any, row: Any, bits: Any) -> Any:
-    for k in range(sizes.values):
-        shift = singles.value[5 * k + 1]
-        if shift and not sizes.neighbours:
-            continue
-        at = _row_at(lists.time, sizes.rows, row, shift)
-        value = lists.values[singles.value[5 * k] * sizes.rows + at] if at >= 0 else -1
-        limit = singles.value[5 * k + 2]
-        kind = singles.value[5 * k + 3]
-        if kind == 0:
-            passes = value >= limit
-        elif kind == 1:
-            passes = value == limit
-        else:
-            passes = (value >> limit) & 1 == 1
-        place = singles.value[5 * k + 4]
-        bits[place >> 6] |= np.uint64(passes and value >= 0) << np.uint64(place & 63)
-    for k in range(sizes.exts):
-        shift = singles.ext[3 * k + 1]
-        if shift and not sizes.neighbours:
-            break  # sorted: those without an offset come first
-        at = _row_at(lists.time, sizes.rows, row, shift)
-        bit, place = singles.ext[3 * k], singles.ext[3 * k + 2]
-        if at >= 0:
-            is_on = (lists.ext[4 * at + (bit >> 6)] >> np.uint64(bit & 63)) & np.uint64(1)
-            bits[place >> 6] |= is_on << np.uint64(place & 63)
-
-
-@njit
-def _failing_terms(bits: Any, terms: Any, bank: Any) -> Any:
-    """Terms of one bank (512 of them) that the condition bits rule out."""
-    failing = load(terms.unused, bank * WIDTH)
-    for k in range(terms.first[bank], terms.first[bank + 1]):
-        digit = terms.digit[k]
-        value = bits[digit >> np.uint64(4)] >> ((digit & np.uint64(15)) * np.uint64(4))
-        row = terms.place[k] + (value & np.uint64(15)) * np.uint64(WIDTH)
-        failing = either(failing, load(terms.fail, row))
-    return failing
-
-
-@njit
-def _algorithms(bits: Any, terms: Any, banks: Any, alternatives: Any, out: Any, row: Any) -> Any:
-    """Terms 0..511 are algorithm bits already; those of later banks are OR-ed to their owner."""
-    store(out, row * WIDTH, invert(_failing_terms(bits, terms, 0)))
-    for bank in range(1, banks):
-        store(alternatives, 0, invert(_failing_terms(bits, terms, bank)))
-        for w in range(WIDTH):
-            left = alternatives[w]
-            while left:
-                index = terms.owner[(bank * WIDTH + w) * 64 + lowest_bit(left)]
-                out[row * WIDTH + (index >> 6)] |= np.uint64(1) << np.uint64(index & 63)
-                left &= left - np.uint64(1)
-
-
 def decide(
     lists: Lists,
     groups: Groups,
@@ -258,7 +192,7 @@ def decide(
     singles: Singles,
     correlations: Any,
     luts: Any,
-    terms: Any,
+    logic: Any,
     first: int,
     neighbours: bool,
     out: Any,
@@ -271,24 +205,30 @@ def decide(
         groups=n_groups,
         sets=len(pairs.table),
         values=len(singles.value),
-        exts=len(singles.ext),
+        signals=len(singles.signal),
+        later=len(singles.later),
         bits=len(correlations.mask),
-        banks=len(terms.first) - 1,
+        gates=len(logic.gate),
+        tiles=logic.tiles,
         neighbours=int(neighbours),
     )
     scratch = Scratch(
+        chosen=np.zeros(n_groups * MAX_OBJECTS, np.uint64),
+        slot=np.zeros(n_groups * MAX_OBJECTS, np.int64),
         masks=np.zeros(n_groups * MAX_OBJECTS * WIDTH, np.uint64),
         anys=np.zeros(n_groups * WIDTH, np.uint64),
         kinds=groups.head[:, H_TYPE].copy(),
         start=np.zeros(n_groups, np.int64),
         number=np.zeros(n_groups, np.int64),
-        bits=np.zeros(sizes.bits, np.uint64),
+        bits=np.zeros(sizes.tiles * WIDTH, np.uint64),
         words=np.zeros(WIDTH, np.uint64),
         legs=np.zeros(2 * MAX_LEGS, np.uint64),
         place=np.zeros(MAX_LEGS, np.int64),
         found=np.zeros(PAIR_CUTS, np.int64),
+        memory=np.zeros(M_BITS + sizes.bits, np.uint64),
+        batch=np.zeros(logic.size, np.uint64),
     )
-    _decide(lists, groups, pairs, singles, correlations, luts, terms, scratch, sizes, out)
+    _decide(lists, groups, pairs, singles, correlations, luts, logic.gate, scratch, sizes, out)
 
 
 @njit
@@ -299,7 +239,7 @@ def _decide(
     singles: Any,
     correlations: Any,
     luts: Any,
-    terms: Any,
+    gate: Any,
     scratch: Any,
     sizes: Any,
     out: Any,
@@ -314,21 +254,23 @@ def _decide(
             pointer(groups.head), pointer(groups.lane), pointer(groups.select),
             pointer(groups.field), pointer(groups.row), pointer(groups.table),
         ),
-        Pairs(pointer(pairs.table), pointer(pairs.members)),
-        Singles(pointer(singles.value), pointer(singles.ext)),
+        Pairs(pointer(pairs.table), pointer(pairs.members), pointer(pairs.limits)),
+        Singles(
+            pointer(singles.value), pointer(singles.level), pointer(singles.passed),
+            pointer(singles.signal), pointer(singles.later),
+        ),
         Correlations(
             pointer(correlations.mask), pointer(correlations.of_bit), pointer(correlations.rows)
         ),
         pointer(luts),
-        TermTable(
-            pointer(terms.first), pointer(terms.digit), pointer(terms.place),
-            pointer(terms.fail), pointer(terms.unused), pointer(terms.owner),
-        ),
+        pointer(gate),
         Scratch(
-            pointer(scratch.masks), pointer(scratch.anys), pointer(scratch.kinds),
+            pointer(scratch.chosen), pointer(scratch.slot), pointer(scratch.masks),
+            pointer(scratch.anys), pointer(scratch.kinds),
             pointer(scratch.start), pointer(scratch.number), pointer(scratch.bits),
             pointer(scratch.words), pointer(scratch.legs), pointer(scratch.place),
-            pointer(scratch.found),
+            pointer(scratch.found), pointer(scratch.memory),
+            pointer(scratch.batch),
         ),
         sizes,
         count,
@@ -344,35 +286,38 @@ def _rows(
     singles: Any,
     correlations: Any,
     luts: Any,
-    terms: Any,
+    gate: Any,
     s: Any,
     sizes: Any,
-    count: Any,
+    rows: Any,
     out: Any,
 ) -> Any:
     """The loop over crossings; everything is a pointer here."""
-    for i in range(count):
+    for i in range(rows):
         row = sizes.first + i
-        for w in range(sizes.bits):
-            s.bits[w] = 0
+        signals(lists, singles, sizes, row, s.bits, s.memory)
         for g in range(sizes.groups):
             shift = groups.head[g * H_COLUMNS + H_SHIFT]
             if shift and not sizes.neighbours:
                 continue  # nothing that depends on it is evaluated
-            at = _row_at(lists.time, sizes.rows, row, shift)
-            place = s.kinds[g] * (sizes.rows + 1) + at
-            s.start[g] = lists.offsets[place] if at >= 0 else 0
-            s.number[g] = lists.offsets[place + 1] - s.start[g] if at >= 0 else 0
+            same = groups.head[g * H_COLUMNS + H_SAME_LIST]
+            s.start[g], s.number[g] = same * MAX_OBJECTS, 0
+            if same < g:
+                s.number[g] = s.number[same]
+            else:
+                at = row_at(lists.time, sizes.rows, row, shift) if shift else row
+                place = s.kinds[g] * (sizes.rows + 1) + at
+                if at >= 0:
+                    first = lists.offsets[place]
+                    count = lists.offsets[place + 1] - first
+                    s.number[g] = _alive(lists.words, first, count, g, groups, s)
             if s.number[g]:
-                _group(
-                    lists.words, s.start[g], s.number[g], g, groups, s.masks, s.anys, s.words,
-                    s.bits,
-                )  # fmt: skip
+                _group(g, groups, s)
         decide_pairs(
-            lists.words, s.start, s.number, s.masks, s.anys, s.kinds, sizes.sets, pairs.table,
-            pairs.members, correlations.of_bit, correlations.rows, luts, s.bits, s.found,
+            s.chosen, s.start, s.number, s.masks, s.anys, s.kinds, sizes.sets, pairs.table,
+            pairs.members, pairs.limits, luts, s.bits, s.found,
         )  # fmt: skip
-        _single_values(lists, singles, sizes, row, s.bits)
+        single_values(lists, singles, sizes, row, s.bits)
         for w in range(sizes.bits):
             left = s.bits[w] & correlations.mask[w]
             while left:
@@ -380,8 +325,15 @@ def _rows(
                 left ^= low
                 condition = correlations.of_bit[64 * w + lowest_bit(low)] * C_COLUMNS
                 if not exact(
-                    condition, s.bits, lists.words, s.start, s.number, s.masks, s.kinds,
+                    condition, s.bits, s.chosen, s.start, s.number, s.masks, s.kinds,
                     correlations.rows, luts, s.legs, s.place, s.found,
                 ):  # fmt: skip
                     s.bits[w] ^= low
-        _algorithms(s.bits, terms, sizes.banks, s.words, out, i)
+        here = i % BATCH
+        for tile in range(sizes.tiles):
+            store(s.batch, (tile * BATCH + here) * WIDTH, load(s.bits, tile * WIDTH))
+        if here == BATCH - 1 or i == rows - 1:
+            algorithm_bits(s.batch, gate, sizes.gates, sizes.tiles)
+            for k in range(here + 1):
+                done = load(s.batch, (sizes.tiles * BATCH + k) * WIDTH)
+                store(out, (i - here + k) * WIDTH, done)

@@ -101,3 +101,49 @@ def nothing(typingctx: Any) -> Any:
         return cgutils.get_null_value(_VECTOR)
 
     return MASK(), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def differ(typingctx: Any, x: Any, y: Any) -> Any:
+    """x XOR y."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.xor(args[0], args[1])
+
+    return MASK(x, y), codegen
+
+
+def _all_lanes(builder: Any, word: Any) -> Any:
+    one = builder.insert_element(ir.Constant(_VECTOR, ir.Undefined), word, ir.IntType(32)(0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), zeros)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def every(typingctx: Any, word: Any) -> Any:
+    """The same uint64 in all eight words."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _all_lanes(builder, args[0])
+
+    return MASK(word), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def left(typingctx: Any, x: Any, shift: Any) -> Any:
+    """Every word << shift (uint64, below 64)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.shl(args[0], _all_lanes(builder, args[1]))
+
+    return MASK(x, shift), codegen
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def right(typingctx: Any, x: Any, shift: Any) -> Any:
+    """Every word >> shift (uint64, below 64)."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.lshr(args[0], _all_lanes(builder, args[1]))
+
+    return MASK(x, shift), codegen

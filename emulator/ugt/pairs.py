@@ -15,18 +15,15 @@ import numpy as np
 
 from scout40.emulator.ugt.bits import lowest_bit
 from scout40.emulator.ugt.correlate import (
-    ANY_CHARGE,
-    C_CHARGE,
-    C_COLUMNS,
-    C_CUTS,
+    LIKE,
+    OPPOSITE,
     charge,
     charges_pass,
-    cuts_pass,
 )
 from scout40.emulator.ugt.lanes import WIDTH
 from scout40.emulator.ugt.model import Condition
 from scout40.emulator.ugt.objects import LISTS
-from scout40.emulator.ugt.quantities import PAIR_CUTS, quantities
+from scout40.emulator.ugt.quantities import quantities
 from scout40.streams.jit import njit
 
 MAX_OBJECTS = 64
@@ -34,7 +31,10 @@ MAX_OBJECTS = 64
 
 GroupKey = tuple[str, int]  # object type, bx offset
 
-P_GROUP_A, P_WORD_A, P_GROUP_B, P_WORD_B, P_RESULT, P_CUTS, P_COLUMNS = range(7)
+(
+    P_GROUP_A, P_WORD_A, P_GROUP_B, P_WORD_B, P_RESULT, P_SHIFT, P_MEMBERS, P_CUTS, P_LIMITS,
+    P_ANY_CHARGE, P_OPPOSITE, P_LIKE, P_COLUMNS,
+) = range(13)  # fmt: skip
 
 
 @dataclass
@@ -84,8 +84,7 @@ def decide_pairs(
     sets: Any,
     pairs: Any,
     members: Any,
-    of_bit: Any,
-    rows: Any,
+    limits: Any,
     luts: Any,
     bits: Any,
     found: Any,
@@ -93,16 +92,17 @@ def decide_pairs(
     """Result bits of all pair sets for one crossing.
 
     All arrays are pointers. pairs: int64 (sets, P_COLUMNS). members: uint64, bits of each set.
-    of_bit: place of a condition's bit -> row of ``rows``. masks, anys: legs that each object, that
-    some object of a group satisfies.
-    found: int64 scratch for the quantities of a pair.
+    limits: int64, for each cut of a set the lower, then the upper limits of its members.
+    masks, anys: legs that each object, that some object of a group satisfies. found: int64
+    scratch for the quantities of a pair.
     """
     for p in range(sets):
-        a, word_a = pairs[p * P_COLUMNS + P_GROUP_A], pairs[p * P_COLUMNS + P_WORD_A]
-        b, word_b = pairs[p * P_COLUMNS + P_GROUP_B], pairs[p * P_COLUMNS + P_WORD_B]
+        row = p * P_COLUMNS
+        a, word_a = pairs[row + P_GROUP_A], pairs[row + P_WORD_A]
+        b, word_b = pairs[row + P_GROUP_B], pairs[row + P_WORD_B]
         if number[a] == 0 or number[b] == 0:
             continue
-        result, cuts = pairs[p * P_COLUMNS + P_RESULT], pairs[p * P_COLUMNS + P_CUTS]
+        result, cuts = pairs[row + P_RESULT], pairs[row + P_CUTS]
         left = anys[a * WIDTH + word_a] & anys[b * WIDTH + word_b] & members[p]
         if not left:
             continue
@@ -123,24 +123,31 @@ def decide_pairs(
                     word_i, word_j = words[start[a] + i], words[start[b] + j]
                     if cuts:
                         quantities(word_i, kinds[a], word_j, kinds[b], cuts, luts, found)
-                    open_ ^= _passing(legs, word_i, word_j, result, of_bit, rows, found)
+                    open_ ^= _passing(legs, word_i, word_j, row, pairs, limits, found)
             if not open_:
                 break
         bits[result] |= left ^ open_
 
 
 @njit
-def _passing(left: Any, a: Any, b: Any, result: Any, of_bit: Any, rows: Any, found: Any) -> Any:
-    """Those conditions of ``left`` that the pair (a, b) with the quantities ``found`` passes."""
-    passed = np.uint64(0)
+def _passing(legs: Any, a: Any, b: Any, row: Any, pairs: Any, limits: Any, found: Any) -> Any:
+    """Those conditions of ``legs`` that the pair (a, b) with the quantities ``found`` passes."""
+    passed = np.uint64(pairs[row + P_ANY_CHARGE])
     codes = charge(a) + charge(b)
-    while left:
-        low = left & (~left + np.uint64(1))
-        left ^= low
-        c = of_bit[64 * result + lowest_bit(low)] * C_COLUMNS
-        wanted = rows[c + C_CHARGE]
-        if wanted == ANY_CHARGE or charges_pass(codes, 2, wanted):
-            cuts = rows[c + C_CUTS] & ((1 << PAIR_CUTS) - 1)
-            if cuts_pass(found, cuts, rows, c):
-                passed |= low
+    if charges_pass(codes, 2, OPPOSITE):
+        passed |= np.uint64(pairs[row + P_OPPOSITE])
+    if charges_pass(codes, 2, LIKE):
+        passed |= np.uint64(pairs[row + P_LIKE])
+    passed &= legs
+    members, shift = pairs[row + P_MEMBERS], np.uint64(pairs[row + P_SHIFT])
+    cuts, at = pairs[row + P_CUTS], pairs[row + P_LIMITS]
+    while cuts and passed:
+        value = found[lowest_bit(np.uint64(cuts))]
+        cuts &= cuts - 1
+        inside = np.uint64(0)
+        for k in range(members):  # without branches, so that it runs in vector registers
+            within = (limits[at + k] <= value) & (value <= limits[at + members + k])
+            inside |= np.uint64(within) << np.uint64(k)
+        passed &= inside << shift
+        at += 2 * members
     return passed

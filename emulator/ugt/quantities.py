@@ -23,12 +23,11 @@ CALO_CALO, MUON_MUON, CALO_MUON = range(3)
 K_PT, K_PT_MASK, K_PT_STEP, K_PT_OFFSET, K_ETA, K_ETA_BITS, K_PHI, K_PHI_MASK = range(8)
 K_MUON, K_COLUMNS = 8, 9
 TYPES = 8
-# Offsets of the tables in the one array: (scales, 1024), then (types, 4096), ...
-T_DETA = 0
-T_DPHI = T_DETA + 3 * 1024
-T_COSH = T_DPHI + 3 * 1024
-T_COS = T_COSH + 3 * 1024
-T_UPT = T_COS + 3 * 1024
+# Offsets of the tables in the one array. Distance and cosh (cos) of a difference stand side by
+# side, in one line of the cache: (scales, 1024, 2).
+T_ETA = 0
+T_PHI = T_ETA + 2 * 3 * 1024
+T_UPT = T_PHI + 2 * 3 * 1024
 T_TO_MUON_ETA = T_UPT + 256
 T_TO_MUON_PHI = T_TO_MUON_ETA + 256
 T_COS_PHI = T_TO_MUON_PHI + 256
@@ -93,7 +92,9 @@ def bins(a: Any, type_a: Any, b: Any, type_b: Any, luts: Any) -> Any:
 @njit
 def _mass(pts: Any, scale: Any, deta: Any, dphi: Any, luts: Any) -> Any:
     """M^2/2 in 10^-(2 + digits) GeV^2."""
-    return pts * (luts[T_COSH + 1024 * scale + deta] - luts[T_COS + 1024 * scale + dphi])
+    return pts * (
+        luts[T_ETA + 2048 * scale + 2 * deta + 1] - luts[T_PHI + 2048 * scale + 2 * dphi + 1]
+    )
 
 
 @njit
@@ -134,8 +135,8 @@ def _two_body_pt2(a: Any, type_a: Any, b: Any, type_b: Any, luts: Any) -> Any:
 def quantities(a: Any, type_a: Any, b: Any, type_b: Any, wanted: Any, luts: Any, out: Any) -> Any:
     """out[cut] for every cut that is a bit of ``wanted``, in the fixed point of its limits."""
     scale, deta, dphi = bins(a, type_a, b, type_b, luts)
-    delta_eta = luts[T_DETA + 1024 * scale + deta]
-    delta_phi = luts[T_DPHI + 1024 * scale + dphi]
+    delta_eta = luts[T_ETA + 2048 * scale + 2 * deta]
+    delta_phi = luts[T_PHI + 2048 * scale + 2 * dphi]
     out[DETA], out[DPHI] = delta_eta, delta_phi
     out[DR] = delta_eta * delta_eta + delta_phi * delta_phi
     if wanted & ((1 << MASS) | (1 << MASSTRV) | (1 << MASSDR)):
@@ -143,7 +144,7 @@ def quantities(a: Any, type_a: Any, b: Any, type_b: Any, wanted: Any, luts: Any,
         mass = _mass(pts, scale, deta, dphi, luts)
         one = 1000 if scale == CALO_CALO else 10000
         out[MASS] = mass
-        out[MASSTRV] = pts * (one - luts[T_COS + 1024 * scale + dphi])
+        out[MASSTRV] = pts * (one - luts[T_PHI + 2048 * scale + 2 * dphi + 1])
         if wanted & (1 << MASSDR):
             half = 1 if scale == MUON_MUON else 0  # the muon table's bins are twice as wide
             column = min(dphi >> half, 191)  # codes beyond the scale stay inside the table
