@@ -25,7 +25,10 @@ release = version = _project["version"]
 extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
 # Tables that pages include are no pages of their own.
-include_patterns = ["*.md", "decisions/*.md", "generated/commands.md", "generated/words/*.md"]
+include_patterns = [
+    *("*.md", "decisions/*.md", "steps/*.md"),
+    *("generated/commands.md", "generated/words/*.md"),
+]
 nitpicky = True
 highlight_language = "none"
 myst_heading_anchors = 3

@@ -1,13 +1,15 @@
-"""Pages made from the code: hardware words, the menu language and the commands.
+"""Pages made from the code: hardware words, the menu language, versions, commands, pictures.
 
 `write_all` is called by `conf.py`; `python docs/generate.py FOLDER` writes them by hand.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import pkgutil
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -15,7 +17,10 @@ from pathlib import Path
 from types import ModuleType
 
 import click
+import pictures
 
+from scout40.emulator.ugmt import propagation
+from scout40.emulator.ugmt.firmware import FIRMWARES, Ellipse, Extrapolation
 from scout40.emulator.ugt import grammar, read_toml
 from scout40.streams import formats
 from scout40.streams.formats import frd
@@ -36,6 +41,9 @@ def write_all(folder: Path) -> None:
     (folder / "toml_menu.md").write_text(inspect.cleandoc(read_toml.__doc__ or "") + "\n")
     (folder / "branch_map.md").write_text(inspect.cleandoc(branch_map.__doc__ or "") + "\n")
     (folder / "source_ids.md").write_text(source_ids_table())
+    (folder / "ugmt_firmware.md").write_text(firmware_table())
+    (folder / "propagation.md").write_text(agreement_table())
+    pictures.write_all(folder / "pictures")
 
 
 def word_pages() -> Iterator[tuple[str, str]]:
@@ -96,6 +104,40 @@ def cuts_table() -> str:
     return "\n".join(rows) + "\n"
 
 
+def firmware_table() -> str:
+    """What each version of the global muon trigger does, from its declarations."""
+    names = [field.name for field in dataclasses.fields(next(iter(FIRMWARES.values())))]
+    rows = [
+        f"| | {' | '.join(FIRMWARES)} |",
+        "| --- |" + " --- |" * len(FIRMWARES),
+    ]
+    for name in names[1:]:  # the first is the version's own name
+        values = [getattr(firmware, name) for firmware in FIRMWARES.values()]
+        shown = (hex(value) if name == "first" else setting(value) for value in values)
+        rows.append(f"| `{name}` | {' | '.join(shown)} |")
+    return "\n".join(rows) + "\n"
+
+
+def setting(value: object) -> str:
+    """One value of a version in a table cell."""
+    if isinstance(value, Ellipse):
+        factors = f"eta × {value.eta_factor:g}, phi × {value.phi_factor:g}"
+        return f"{value.max_dr:g}; {factors}"
+    if isinstance(value, Extrapolation):
+        widths = f"{value.eta_bits} + {value.pt_bits} bits"
+        return f"{widths}, phi << {value.phi_shift}, {value.phi_bits} bits out"
+    return {None: "–", True: "yes", False: "no"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
+
+
+def agreement_table() -> str:
+    """The comparison of the computed extrapolation with the official tables."""
+    lines = (propagation.__doc__ or "").splitlines()
+    first, _, last = (n for n, line in enumerate(lines) if line.startswith("==="))
+    table = [re.split(r" {2,}", line) for line in (lines[first + 1], *lines[first + 3 : last])]
+    cells = [f"| {' | '.join(cell(part) for part in row)} |" for row in table]
+    return "\n".join([cells[0], "| --- |" + " --- |" * (len(table[0]) - 1), *cells[1:]]) + "\n"
+
+
 def commands_page() -> str:
     """Every command of the program: usage, help text, arguments and options."""
     context = click.Context(group, info_name="scout40")
@@ -104,6 +146,11 @@ def commands_page() -> str:
         command = group.get_command(context, name)
         if command is not None and not command.hidden:
             sections.append(command_section(command, f"scout40 {name}"))
+        if isinstance(command, click.Group):
+            sections += [
+                command_section(part, f"scout40 {name} {word}")
+                for word, part in sorted(command.commands.items())
+            ]
     return "\n\n".join(sections) + "\n"
 
 

@@ -127,13 +127,14 @@ def table_words(scouting: bool = False) -> dict[str, tuple[type[Word], ...]]:
         the words of the scouting stream, whose calorimeter azimuth has another scale than the
         same bits at the global trigger.
     """
-    from scout40.streams.formats import bmtf, gmt, phase2, tower, ugt
+    from scout40.streams.formats import bmtf, gmt, phase2, tower, track_finder, ugt
     from scout40.streams.formats.scouting import SCOUTING_WORDS
 
     if scouting:
         return {name: (word,) for name, word in SCOUTING_WORDS.items()}
     found: dict[str, tuple[type[Word], ...]] = {n: (w,) for n, w in ugt.OBJECT_WORDS.items()}
     found["mu"] = (ugt.UgtMuon, gmt.ScoutingMuonAll)
+    found |= {"mu_intermediate": found["mu"], "tfmu": track_finder.TFMU_WORDS}
     return found | {"stub": (bmtf.BmtfStub,), "tower": (tower.CaloTower,)} | phase2.OBJECT_WORDS
 
 

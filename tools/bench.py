@@ -13,7 +13,7 @@ from scout40.tools.command import Task, json_option, print_json
 if TYPE_CHECKING:
     from scout40.tools.measure import Measure
 
-BENCHES = ("unpack", "menu")
+BENCHES = ("unpack", "menu", "ugmt", "jets")
 """Names; module ``scout40.tools.bench_<name>`` has ``bench(quick) -> list[Measure]``."""
 
 
@@ -22,7 +22,7 @@ BENCHES = ("unpack", "menu")
 @click.option("--quick", is_flag=True, help="Small data and few rounds: checks, not numbers.")
 @json_option
 def command(names: tuple[str, ...], quick: bool, json_output: bool) -> None:
-    """Measure NAME: unpack, menu (default: all).
+    """Measure NAME: unpack, menu, ugmt, jets (default: all).
 
     Contenders take turns in the same run and medians are reported. Results are first checked
     to be equal. With the reference data of the project ($SCOUT40_REFERENCE) the menu is the

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "compare": "Recorded decisions against ours, algorithm by algorithm.",
     "unpack": "Any input as Arrow or Parquet tables, without a menu.",
     "doctor": "Check this installation.",
+    "luts": "Show, compare and draw look-up tables.",
     "bench": "Measure speed beside NumPy and memcpy on this machine.",
 }
 """Name of each command -> its line in the help; module ``scout40.tools.<name>`` has ``command``."""

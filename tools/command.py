@@ -8,11 +8,14 @@ import signal
 import sys
 from collections.abc import Callable
 from types import FrameType, TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
 from scout40.streams.errors import Scout40Error
+
+if TYPE_CHECKING:
+    from scout40.tools.chain import Chain
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,6 +59,41 @@ def json_option(function: F) -> F:
 def inputs_argument(function: F) -> F:
     """One or more INPUT: files, folders, globs or URLs."""
     return click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")(function)
+
+
+CHAIN_STARTS = ("objects", "links", "towers")
+
+
+def chain_options(function: F) -> F:
+    """``--from`` and what goes with it, passed on as for :func:`chain_of`."""
+    for option in reversed(
+        (
+            click.option(
+                "--from", "start", type=click.Choice(CHAIN_STARTS), default="objects",
+                show_default=True, help="Where the data start: uGMT links, calorimeter towers.",
+            ),
+            click.option(
+                "--luts", type=click.Path(file_okay=False),
+                help="Folder of official look-up tables; those it lacks are computed.",
+            ),
+            click.option(
+                "--firmware", help="uGMT firmware: 2015 to 2024; default from the input, or 2024."
+            ),
+            click.option(
+                "--calo-config", help="Setting of calorimeter layer 2, such as 2024 (default)."
+            ),
+        )
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+def chain_of(options: dict[str, Any]) -> Chain:
+    """The chain that the options ask for; takes them out of ``options``."""
+    from scout40.tools.chain import Chain
+
+    names = ("start", "firmware", "luts", "calo_config")
+    return Chain(**{name: options.pop(name) for name in names})
 
 
 def print_json(value: object) -> None:

@@ -8,6 +8,8 @@ from scout40.tools.command import (
     EXIT_DIFFERENT,
     Stop,
     Task,
+    chain_of,
+    chain_options,
     inputs_argument,
     json_option,
     print_json,
@@ -18,7 +20,12 @@ _FILE = click.Path(dir_okay=False)
 
 @click.command(cls=Task, name="compare")
 @inputs_argument
-@click.option("--menu", "-m", required=True, type=_FILE, help="Menu: XML, JSON extract or TOML.")
+@click.option("--menu", "-m", type=_FILE, help="Menu: XML, JSON extract or TOML.")
+@chain_options
+@click.option(
+    "--expected", "-e", multiple=True, type=_FILE,
+    help="Parquet with expected muons or jets; for --from links or towers.",
+)  # fmt: skip
 @click.option("--map", "map_file", type=_FILE, help="TOML map of branches for plain ROOT trees.")
 @click.option("--threads", "-j", type=click.IntRange(1), help="Blocks at once; default: all cores.")
 @click.option(
@@ -28,18 +35,73 @@ _FILE = click.Path(dir_okay=False)
 @json_option
 def command(
     inputs: tuple[str, ...],
+    menu: str | None,
+    expected: tuple[str, ...],
+    map_file: str | None,
+    threads: int | None,
+    first: int,
+    json_output: bool,
+    **start: str | None,
+) -> None:
+    """Compare what INPUT or a file says with what scout40 makes of INPUT.
+
+    With --menu: decision bits recorded in INPUT (a uGT test vector, or L1_* branches of NanoAOD,
+    matched by name) with those that the menu gives. Algorithms that cannot be checked are named
+    with the reason and never count as equal.
+
+    With --from links or towers and --expected: muons or jets in files with those that the
+    emulated trigger makes of INPUT, any step, row by row.
+
+    Exit code 1 when anything differs.
+    """
+    if expected:
+        if menu is not None:
+            raise click.UsageError("--menu and --expected are two comparisons: choose one")
+        _steps(inputs, expected, start, map_file, first, json_output)
+    elif menu is None:
+        raise click.UsageError("choose what to compare with: --menu FILE or --expected FILE")
+    else:
+        _decisions(inputs, menu, start, map_file, threads, first, json_output)
+
+
+def _steps(
+    inputs: tuple[str, ...],
+    expected: tuple[str, ...],
+    start: dict[str, str | None],
+    map_file: str | None,
+    first: int,
+    json_output: bool,
+) -> None:
+    from scout40.tools.compare_steps import compare_steps
+    from scout40.tools.show import Live
+    from scout40.tools.show_steps import steps
+
+    with Stop() as stop, Live("compare") as progress:
+        result = compare_steps(
+            inputs,
+            expected,
+            chain_of(start),
+            map_file=map_file,
+            first=first,
+            stop=stop,
+            progress=progress,
+        )
+    if json_output:
+        print_json(result.as_dict())
+    else:
+        steps(result)
+    raise SystemExit(result.receipt.exit_code or (EXIT_DIFFERENT if result.different else 0))
+
+
+def _decisions(
+    inputs: tuple[str, ...],
     menu: str,
+    start: dict[str, str | None],
     map_file: str | None,
     threads: int | None,
     first: int,
     json_output: bool,
 ) -> None:
-    """Compare decision bits recorded in INPUT with those that the menu gives.
-
-    INPUT is a uGT test vector or anything else with recorded bits, such as L1_* branches of
-    NanoAOD, which are matched by name. Exit code 1 when any evaluated algorithm differs anywhere.
-    Algorithms that cannot be checked are named with the reason and never count as equal.
-    """
     from scout40.tools.comparison import compare
     from scout40.tools.pipeline import default_threads
     from scout40.tools.show import Live
@@ -49,6 +111,7 @@ def command(
         result = compare(
             inputs,
             menu,
+            chain=chain_of(start),
             map_file=map_file,
             threads=threads or default_threads(),
             stop=stop,
@@ -58,6 +121,4 @@ def command(
         print_json(result.as_dict())
     else:
         comparison(result, first)
-    if result.receipt.exit_code:
-        raise SystemExit(result.receipt.exit_code)
-    raise SystemExit(EXIT_DIFFERENT if result.different else 0)
+    raise SystemExit(result.receipt.exit_code or (EXIT_DIFFERENT if result.different else 0))

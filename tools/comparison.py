@@ -17,6 +17,7 @@ from scout40.streams.block import Block
 from scout40.streams.errors import BadInput
 from scout40.streams.formats.ugt import OBJECT_WORDS
 from scout40.streams.sources.base import Run, Source
+from scout40.tools.chain import Chain
 from scout40.tools.job import Inputs, compile_note, open_inputs
 from scout40.tools.pipeline import (
     BX_SECONDS,
@@ -113,6 +114,7 @@ def compare(
     inputs: Inputs,
     menu: str | Path | Menu,
     *,
+    chain: Chain | None = None,
     map_file: str | None = None,
     threads: int = 1,
     stop: Asked | None = None,
@@ -131,11 +133,12 @@ def compare(
     told.set_total(source.total)
     work = _Work(what, source.name)
     taken = Taken(source, run, asked)
-    for block, decisions in decided(iter(taken), compiled, threads):
+    stage = (chain or Chain()).stage(source)
+    for block, decisions in decided(stage(taken), compiled, threads):
         work.add(block, decisions)
         run.ledger["crossings"].out += crossings_of(block)
         told.update(run.ledger["packets"].received, run.ledger["crossings"].out)
-    return work.finish(source, run, taken.status, compiling)
+    return work.finish(source, run, taken.status, (*compile_note(compiling), *stage.notes))
 
 
 class _Work:
@@ -216,7 +219,9 @@ class _Work:
             values=values,
         )
 
-    def finish(self, source: Source, run: Run, status: Status, compiling: float) -> Comparison:
+    def finish(
+        self, source: Source, run: Run, status: Status, notes: tuple[str, ...]
+    ) -> Comparison:
         """The result; an algorithm that some block could not evaluate counts as not evaluated."""
         tallies = {
             a.name: self._tallies[a.name]
@@ -231,7 +236,7 @@ class _Work:
             status=status,
             lhc_seconds=run.ledger["crossings"].out * BX_SECONDS,
             bad=tuple(run.quarantine.reasons),
-            notes=(*compile_note(compiling), *self._notes),
+            notes=(*notes, *self._notes),
         )
         places = self._places
         return Comparison(

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from scout40.tools.command import Stop, Task, inputs_argument, json_option, print_json
+from scout40.tools.command import (
+    Stop,
+    Task,
+    chain_of,
+    chain_options,
+    inputs_argument,
+    json_option,
+    print_json,
+)
 
 if TYPE_CHECKING:
+    from scout40.tools.chain import Chain
     from scout40.tools.job import Settings
 
 _FILE = click.Path(dir_okay=False)
@@ -16,7 +27,11 @@ _FILE = click.Path(dir_okay=False)
 
 @click.command(cls=Task, name="emulate")
 @inputs_argument
-@click.option("--menu", "-m", required=True, type=_FILE, help="Menu: XML, JSON extract or TOML.")
+@click.option(
+    "--menu", "-m", type=_FILE,
+    help="Menu: XML, JSON extract or TOML. Without it --from links or towers ends at the objects.",
+)  # fmt: skip
+@chain_options
 @click.option("--prescales", "-p", type=_FILE, help="Prescale table, CSV or XML.")
 @click.option("--column", "-c", help="Column of the prescale table, by name or number.")
 @click.option("--finor-mask", type=_FILE, help="Run-settings XML: algorithms that set FinOR.")
@@ -40,7 +55,7 @@ _FILE = click.Path(dir_okay=False)
 @json_option
 def command(
     inputs: tuple[str, ...],
-    menu: str,
+    menu: str | None,
     out: str | None,
     overwrite: bool,
     map_file: str | None,
@@ -54,7 +69,15 @@ def command(
 
     INPUT is raw scouting data, ROOT, uGT test vectors, phase-2 packets, or Arrow and Parquet
     written by scout40: files, folders, globs or URLs. What it is, is found from the content.
+
+    With --from links, INPUT holds the muons of the track finders (tables, pattern files, test
+    benches), and the global muon trigger is emulated first. With --from towers, it holds
+    calorimeter towers, and calorimeter layer 2 is. Without --menu the emulated objects are the
+    result: --out FILE, or a FOLDER with one table per object type.
     """
+    chain = chain_of(choices)
+    if menu is None:
+        _objects(inputs, chain, out, overwrite, map_file, quarantine, json_output, choices)
     from scout40.tools.job import emulate
     from scout40.tools.show import Live
     from scout40.tools.show_rates import emulation
@@ -64,6 +87,7 @@ def command(
             inputs,
             menu,
             _settings(choices),
+            chain=chain,
             out=out,
             overwrite=overwrite,
             map_file=map_file,
@@ -76,6 +100,42 @@ def command(
         print_json(result.as_dict())
     else:
         emulation(result, top)
+    raise SystemExit(result.receipt.exit_code)
+
+
+def _objects(
+    inputs: tuple[str, ...],
+    chain: Chain,
+    out: str | None,
+    overwrite: bool,
+    map_file: str | None,
+    quarantine: str | None,
+    json_output: bool,
+    choices: Mapping[str, object],
+) -> NoReturn:
+    """The run without a menu."""
+    from scout40.tools.show import Live
+    from scout40.tools.unpack import show, unpack
+
+    given = [f"--{name.replace('_', '-')}" for name, value in choices.items() if value is not None]
+    if chain.start == "objects" or given:
+        raise click.UsageError(f"{', '.join(given) or '--from objects'} needs a menu (--menu)")
+    with Stop() as stop, Live("emulate") as progress:
+        result = unpack(
+            inputs,
+            chain=chain,
+            out=out,
+            tables=out is not None and not Path(out).suffix,
+            overwrite=overwrite,
+            map_file=map_file,
+            quarantine=quarantine,
+            stop=stop,
+            progress=progress,
+        )
+    if json_output:
+        print_json(result.as_dict())
+    else:
+        show(result)
     raise SystemExit(result.receipt.exit_code)
 
 

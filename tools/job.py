@@ -38,6 +38,7 @@ from scout40.streams.block import ORBIT_BX, Block
 from scout40.streams.errors import BadConfig, BadInput
 from scout40.streams.sources import expanded, open_source
 from scout40.streams.sources.base import Quarantine, Run, Source
+from scout40.tools.chain import Chain
 from scout40.tools.output import Output, run_lineage
 from scout40.tools.pipeline import (
     BX_SECONDS,
@@ -144,6 +145,7 @@ def emulate(
     menu: str | Path | Menu,
     settings: Settings | None = None,
     *,
+    chain: Chain | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
     map_file: str | None = None,
@@ -155,6 +157,7 @@ def emulate(
     """Decide every crossing of the inputs, count rates, write decisions and objects.
 
     inputs: files, folders, globs, URLs, or an open source.
+    chain: what makes the objects, for data that start before the global trigger.
     out: file for blocks and decisions; its ending chooses Arrow or Parquet. Rate, overlap and
         total tables go beside it.
     threads: blocks decided at once; default: all cores.
@@ -171,10 +174,13 @@ def emulate(
     asked, told = stop or Never(), progress or Silent()
     told.set_total(source.total)
     taken = Taken(source, run, asked)
-    blocks = Filler(work.compiled)(iter(taken))
+    begin = chain or Chain()
+    stage = begin.stage(source)
+    blocks = Filler(work.compiled)(stage(taken))
     output = None
     if out is not None:
-        lineage = run_lineage(input_files(inputs), what, chosen.configuration(map_file))
+        configuration = chosen.configuration(map_file) | begin.configuration()
+        lineage = run_lineage(input_files(inputs), what, configuration)
         output = Output(out, lineage, overwrite=overwrite, tables=TABLES)
     try:
         for block, decisions in decided(blocks, work.compiled, threads or default_threads()):
@@ -183,7 +189,8 @@ def emulate(
                 output.write(block, decisions.evaluated, decision, accepted, run.ledger)
             run.ledger["crossings"].out += crossings_of(block)
             told.update(run.ledger["packets"].received, run.ledger["crossings"].out)
-        return work.finish(source, run, output, taken.status, compiling)
+        notes = (*compile_note(compiling), *stage.notes)
+        return work.finish(source, run, output, taken.status, notes)
     finally:
         if output is not None:
             output.abort()  # of what was not published
@@ -278,7 +285,7 @@ class _Work:
         run: Run,
         output: Output | None,
         status: Status,
-        compiling: float,
+        notes: tuple[str, ...],
     ) -> Emulation:
         """Tables, closed output, receipt."""
         counter = self._counter or RateCounter(np.zeros(N_ALGORITHMS, bool))
@@ -307,7 +314,7 @@ class _Work:
             lhc_seconds=run.ledger["crossings"].out * BX_SECONDS,
             outputs=tuple(output.written) if output else (),
             bad=tuple(run.quarantine.reasons),
-            notes=(*self.notes, *compile_note(compiling)),
+            notes=(*self.notes, *notes),
         )
         return Emulation(
             menu=self.menu,

@@ -12,6 +12,7 @@ import click
 from scout40.tools.command import Stop, Task, inputs_argument, json_option, print_json
 
 if TYPE_CHECKING:
+    from scout40.tools.chain import Chain
     from scout40.tools.job import Inputs
     from scout40.tools.pipeline import Asked
     from scout40.tools.receipt import Receipt
@@ -60,7 +61,7 @@ def command(
     if json_output:
         print_json(result.as_dict())
     else:
-        _show(result)
+        show(result)
     raise SystemExit(result.receipt.exit_code)
 
 
@@ -88,6 +89,7 @@ class Unpacked:
 def unpack(
     inputs: Inputs,
     *,
+    chain: Chain | None = None,
     out: str | Path | None = None,
     tables: bool = False,
     overwrite: bool = False,
@@ -96,7 +98,10 @@ def unpack(
     stop: Asked | None = None,
     progress: Progress | None = None,
 ) -> Unpacked:
-    """Read all blocks, count objects, write them to ``out`` when given."""
+    """Read all blocks, count objects, write them to ``out`` when given.
+
+    chain: adds the objects that it makes of links or towers; the command is ``emulate`` then.
+    """
     from scout40.streams.lineage import lineage_of
     from scout40.streams.sinks.arrow import ArrowSink
     from scout40.streams.sources.base import Quarantine, Run
@@ -107,6 +112,7 @@ def unpack(
     source = open_inputs(inputs, map_file)
     run = Run(quarantine=Quarantine(Path(quarantine) if quarantine else None))
     taken = Taken(source, run, stop or Never())
+    stage = chain.stage(source) if chain is not None else None
     if progress is not None:
         progress.set_total(source.total)
     sink = None
@@ -114,14 +120,16 @@ def unpack(
         sink = ArrowSink(
             out,
             layout="tables" if tables else "nested",
-            lineage=lineage_of(input_files(inputs)),
+            lineage=lineage_of(
+                input_files(inputs), configuration=chain.configuration() if chain else None
+            ),
             overwrite=overwrite,
             physical=True,
         )
     objects: Counter[str] = Counter()
     columns: dict[str, list[str]] = {}
     try:
-        for block in taken:
+        for block in stage(taken) if stage is not None else taken:
             if sink is not None:
                 sink.write(block)
             for name, table in block.tables.items():
@@ -136,7 +144,7 @@ def unpack(
         if sink is not None:
             sink.abort()  # of what was not published
     receipt = Receipt(
-        command="unpack",
+        command="unpack" if stage is None else "emulate",
         ledger=run.ledger,
         seconds=run.ledger.seconds,
         source=source.name,
@@ -144,11 +152,12 @@ def unpack(
         lhc_seconds=run.ledger["crossings"].out * BX_SECONDS,
         outputs=(str(out),) if out is not None else (),
         bad=tuple(run.quarantine.reasons),
+        notes=stage.notes if stage is not None else (),
     )
     return Unpacked(receipt, run.ledger.facts.get("rows_read", 0), dict(objects), columns)
 
 
-def _show(result: Unpacked) -> None:
+def show(result: Unpacked) -> None:
     from scout40.tools.show import Grid, console, number, receipt
 
     screen = console()

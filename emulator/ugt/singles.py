@@ -126,7 +126,9 @@ def single_tables(
             continue
         bit_of[n] = place
         used += 1
-    value, level, passed = [], [], []
+    value: list[tuple[int, int, int, int]] = []
+    level: list[npt.NDArray[np.uint16]] = []
+    passed: list[npt.NDArray[np.uint64]] = []
     rows = {key: row for row, key in enumerate(members)}
     for (key, shift, word), legs in by_word.items():
         distinct, which = np.unique(_passed(legs), return_inverse=True)
@@ -162,11 +164,11 @@ def _passed(legs: Sequence[tuple[int, Requirement]]) -> npt.NDArray[np.uint64]:
 def _passes(requirement: Requirement, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     name = requirement.object
     if name.startswith("CENT"):
-        return (values >> (int(name[-1]) % 4)) & 1
+        return np.asarray((values >> (int(name[-1]) % 4)) & 1)
     if name in SHOWER_SLOT:
-        return (values >> SHOWER_SLOT[name]) & 1
+        return np.asarray((values >> SHOWER_SLOT[name]) & 1)
     if name in NETWORKS:
-        return values == 1
+        return np.asarray(values == 1)
     if requirement.comparison == "eq":
         return np.asarray(values == requirement.threshold)
     return np.asarray(values >= requirement.threshold)

@@ -22,7 +22,11 @@ UNFINISHED = ".scout40-partial"
 
 KINDS: dict[str, tuple[str, str]] = {
     "root": ("RootSource", "ROOT files (NanoAOD, scouting NanoAOD, flat trees)"),
+    "links": ("LinksSource", "tables of track-finder links (Parquet, Arrow)"),
+    "towers": ("TowersSource", "tables of trigger towers (Parquet, Arrow)"),
     "arrow": ("ArrowSource", "Arrow and Parquet written by scout40"),
+    "mp7_pattern": ("Mp7PatternSource", "uGMT pattern files of MP7 boards"),
+    "ugmt_bench": ("UgmtBenchSource", "uGMT test benches"),
     "raw": ("RawSource", "raw scouting data (FRD files)"),
     "phase2": ("Phase2Source", "phase-2 tracker-muon and puppi packets"),
     "testvector": ("TestVectorSource", "uGT test vectors"),

@@ -19,6 +19,10 @@
     where = { branch = "Muon_id", values = [1, 2] }
 
     [[jet]]                       # also [[eg]] and [[tau]]: et (or pt), eta, phi, hw_...
+    [[tower]]                     # trigger towers: et (or pt, or hw_et) and the indices
+    et = "Tower_et"
+    ieta = "Tower_ieta"           # +-1..28 and +-30..41
+    iphi = "Tower_iphi"           # 1..72
     [sums]                        # ett, ettem, htt, and etm, htm, etmhf, htmhf with their
     etm = "MET_pt"                # azimuth etm_phi, or etm_px and etm_py; hw_...
     etm_phi = "MET_phi"
@@ -38,12 +42,17 @@ from pathlib import Path
 from typing import Any
 
 from scout40.streams.errors import BadConfig
+from scout40.streams.formats.tower import CaloTower
 from scout40.streams.formats.ugt import OBJECT_WORDS
-from scout40.streams.layout import Bits
+from scout40.streams.layout import Bits, Word
 from scout40.streams.sources.root_layout import Places, near
 
 UNITS = {"GeV": 1.0, "MeV": 1e-3}
-LISTS = ("mu", "eg", "tau", "jet")
+WORDS: dict[str, type[Word]] = {**OBJECT_WORDS, "tower": CaloTower}
+"""Table -> word that declares the hardware columns that a map can give."""
+LISTS = ("mu", "eg", "tau", "jet", "tower")
+INDICES = {"ieta": "hw_eta", "iphi": "hw_phi"}
+"""Keys of [[tower]] for its hardware columns."""
 VECTOR = ("px", "py", "pz")
 MISSING = ("etm", "htm", "etmhf", "htmhf")
 TOP = ("tree", "energy_unit", "crossing", "sums", "recorded", *LISTS)
@@ -187,11 +196,15 @@ class _Reader:
         return tuple(groups)
 
     def group(self, name: str, item: Mapping[str, Any]) -> Group:
-        fields = OBJECT_WORDS[name].fields
+        fields = WORDS[name].fields
         energy = ("pt",) if name == "mu" else ("et", "pt")
         own = ("charge",) if name == "mu" else ()
-        keys = (*energy, "eta", "phi", *VECTOR, *own, *fields, "where")
+        place = tuple(INDICES) if name == "tower" else ("eta", "phi", *VECTOR)
+        keys = (*energy, *place, *own, *fields, "where")
         self.known(item, keys, f"{name}.")
+        for index, column in INDICES.items() if name == "tower" else ():
+            if (index in item) == (column in item):
+                raise self.error(f"{name}.{index}", f"needs exactly one of {index}, {column}")
         sources = {
             key: self.source(f"{name}.{key}", value, fields)
             for key, value in item.items()
@@ -202,7 +215,7 @@ class _Reader:
         ways = [key for key in (*energy, hardware) if key in sources]
         vector = {"px", "py"} <= set(sources)
         if len(ways) + vector != 1:
-            names = ", ".join((*energy, "px and py", hardware))
+            names = ", ".join((*energy, *(["px and py"] if "px" in keys else []), hardware))
             raise self.error(name, f"needs exactly one of {names}")
         if "pz" in sources and not vector:
             raise self.error(f"{name}.pz", "needs px and py too")
@@ -228,7 +241,7 @@ class _Reader:
         return Where(self.branch(f"{name}.where.branch", item.get("branch")), tuple(values))
 
     def sums(self, data: Mapping[str, Any]) -> Mapping[str, str | int]:
-        fields = OBJECT_WORDS["sums"].fields
+        fields = WORDS["sums"].fields
         plain = [name.removeprefix("hw_") for name, bits in fields.items() if bits.scale]
         keys = (*plain, *(f"{name}_{axis}" for name in MISSING for axis in ("px", "py")), *fields)
         self.known(data, keys, "sums.")
@@ -257,7 +270,8 @@ def columns_of(name: str, group: Group) -> tuple[str, ...]:
     """Hardware columns that a group gives, in the order of the declared word."""
     keys = set(group.sources)
     muon = name == "mu"
-    found = {key for key in keys if key.startswith("hw_") or key == "tf_muon_index"}
+    found = {key for key in keys if key in WORDS[name].fields}
+    found |= {column for index, column in INDICES.items() if index in keys}
     if keys & {"pt", "et", "px"}:
         found.add("hw_pt" if muon else "hw_et")
     if "eta" in keys or "pz" in keys:
@@ -266,4 +280,4 @@ def columns_of(name: str, group: Group) -> tuple[str, ...]:
         found.add("hw_phi_at_vtx" if muon else "hw_phi")
     if "charge" in keys:
         found |= {"hw_sign", "hw_charge_valid"}
-    return tuple(column for column in OBJECT_WORDS[name].fields if column in found)
+    return tuple(column for column in WORDS[name].fields if column in found)

@@ -2,7 +2,8 @@
 
 Physical values become hardware integers by the rule ``floor`` of root_codes: the bin of the
 Level-1 scale that the value lies in. Objects are put in falling order of momentum and cut to
-what the hardware sends, 8 muons and 12 of each other type. Rows are independent events.
+what the hardware sends, 8 muons and 12 of each other type; trigger towers are taken as they are.
+Rows are independent events.
 """
 
 from __future__ import annotations
@@ -16,8 +17,15 @@ import numpy.typing as npt
 
 from scout40.streams.block import Table, offsets_of
 from scout40.streams.errors import BadInput
-from scout40.streams.formats.ugt import OBJECT_WORDS, UgtSums
-from scout40.streams.sources.branch_map import MISSING, BranchMap, Group, columns_of
+from scout40.streams.formats.ugt import UgtSums
+from scout40.streams.sources.branch_map import (
+    INDICES,
+    MISSING,
+    WORDS,
+    BranchMap,
+    Group,
+    columns_of,
+)
 from scout40.streams.sources.central_nano import packed_bits
 from scout40.streams.sources.root_codes import (
     Plan,
@@ -86,9 +94,10 @@ class FlatTree:
         )
         tables = {}
         for name, groups in self.map.groups.items():
-            table = self._objects(name, groups, columns, tally, stop - start)
-            key = "hw_pt" if name == "mu" else "hw_et"
-            tables[name] = in_momentum_order(table, key, MOST[name], name, tally)
+            tables[name] = self._objects(name, groups, columns, tally, stop - start)
+            if name in MOST:
+                key = "hw_pt" if name == "mu" else "hw_et"
+                tables[name] = in_momentum_order(tables[name], key, MOST[name], name, tally)
         usable = np.ones(len(good), np.bool_)
         if self.map.sums:
             tables["sums"], usable = self._sums(columns, stop - start, tally)
@@ -136,7 +145,9 @@ class FlatTree:
         if group.where is not None:
             keep = np.isin(branches[group.where.branch].values, group.where.values)
         made, plans = {}, []
-        fields = OBJECT_WORDS[name].fields
+        if name == "tower":
+            values = _tower_indices(values)
+        fields = WORDS[name].fields
         for column in columns_of(name, group):
             found, rule = _value(column, values, self.map.unit)
             made[column] = Ragged(found, offsets)
@@ -182,6 +193,17 @@ class FlatTree:
         if not good.all():
             tally.bad["sums of a row incomplete or not usable"] += int((~good).sum())
         return Table(out, offsets_of(np.ones(rows, np.int32))), good
+
+
+def _tower_indices(values: Mapping[str, Array]) -> dict[str, Array]:
+    """The indices as hardware columns; one that no tower has fits no bits, so it counts as bad."""
+    made = {INDICES.get(key, key): found for key, found in values.items()}
+    eta, phi = made["hw_eta"], made["hw_phi"]
+    size = np.abs(eta.astype(np.float64))
+    nowhere = (size == 0) | (size == 29) | ~(size <= 41)
+    made["hw_eta"] = np.where(nowhere, 1000.0, eta)
+    made["hw_phi"] = np.where((phi >= 1) & (phi <= 72), phi, 1000.0)
+    return made
 
 
 def _value(column: str, values: Mapping[str, Array], unit: float) -> tuple[Array, Rule]:

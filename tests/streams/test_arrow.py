@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scout40.streams.arrow import Span, from_batch, from_flat, to_batch, to_flat
 from scout40.streams.block import Block, Origin, Table, offsets_of
 from scout40.streams.errors import BadInput
+from scout40.streams.formats.track_finder import EMTF_ADDRESS, TFMU, TFMU_DTYPES
 from scout40.streams.formats.ugt import UgtMuon
 from scout40.streams.lineage import (
     declared_words,
@@ -120,6 +121,29 @@ def test_fields_carry_unit_lsb_bits_and_description() -> None:
     assert item.field("pt").metadata[b"unit"] == b"GeV"
     assert not item.field("charge_code").metadata
     assert not any(field.nullable for field in schema)
+
+
+def test_track_finder_muons_carry_what_words_declare() -> None:
+    """In a table azimuths and station addresses may need more bits than a link sends."""
+    names = [*TFMU, *EMTF_ADDRESS]
+    columns = {name: np.array([1], TFMU_DTYPES[name]) for name in names}
+    columns["hw_phi"][0] = 200
+    offsets = offsets_of(np.array([1], np.int64))
+    muons = Table({"stream": np.array([1], np.uint8), "hw_pt": np.array([3], np.uint16)}, offsets)
+    tables = {"tfmu": Table(columns, offsets), "mu_intermediate": muons}
+    batch = to_batch(make([1]).replace(tables=tables), physical=True)
+    item = batch.schema.field("tfmu").type.value_type
+    facts = {name: item.field(name).metadata for name in names}
+    assert all(facts[name][b"description"] for name in names)
+    for name, bits in (TFMU | EMTF_ADDRESS).items():
+        wide = b"10" if name == "hw_phi" else str(bits.width).encode()
+        assert facts[name][b"bits"] == wide, name
+    (row,) = batch.column("tfmu")[0].as_py()
+    assert row["phi"] == pytest.approx(200 * 2 * np.pi / 576)
+    assert row["pt_unconstrained"] == 0.0
+    between = batch.schema.field("mu_intermediate").type.value_type
+    assert between.field("hw_pt").metadata[b"lsb"] == b"0.5"
+    assert not between.field("stream").metadata
 
 
 def test_physical_columns_are_float32_and_do_not_come_back() -> None:
