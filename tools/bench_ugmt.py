@@ -21,6 +21,9 @@ MUONS_PER_BX = 0.13
 LHC_ORBITS, DENSE_CROSSINGS = 128, 8192
 """Size of a block; a quick run has a sixteenth."""
 
+BLOCKS = 8
+"""Blocks one after the other, as in a stream."""
+
 LHC_LIMIT, DENSE_LIMIT = 5e6, 3e5
 SEED = 40
 _MEAN_DENSE, _PLACES = 31.0, N_LINKS * SLOTS
@@ -58,14 +61,17 @@ def _measure(
     small = block.take(0, min(len(block), 2048))
     check_equal(ours, peer, small)
 
+    blocks = 1 if quick else BLOCKS
+
     def one_core() -> None:
-        ours.run(block)
+        for _ in range(blocks):
+            ours.run(block)
 
     def numpy() -> None:
         peer.run(small)
 
     fast, slow = interleaved([one_core, numpy], 3 if quick else 9)
-    speed, of_numpy = crossings / fast, crossings * len(small) / len(block) / slow
+    speed, of_numpy = blocks * crossings / fast, crossings * len(small) / len(block) / slow
     return Measure(
         name, speed, "BX/s", of_numpy, "NumPy", speed / of_numpy, limit, limit_on="value",
         detail=f"{detail}, one core",
