@@ -290,17 +290,17 @@ def _lists(
         if name in tables.lists and listed.table in block.tables
     }
     words = memory.array("words", (1 + sum(len(t) for _, t in chosen.values()),), np.uint64)
-    offsets, base = memory.array("offsets", (len(LISTS), crossings + 1), np.int64), 0
-    offsets[[row for row in range(len(LISTS)) if row not in chosen]] = 0
+    offsets, base = memory.array("offsets", (crossings + 1, len(LISTS)), np.int32), 0
+    offsets[:, [row for row in range(len(LISTS)) if row not in chosen]] = 0
     for name in {listed.table for listed, _ in chosen.values()}:
         _check_counts(name, block.tables[name])
     for row, (listed, table) in chosen.items():
         _pack(listed, table, words[base : base + len(table)])
-        np.add(table.offsets, base, out=offsets[row])
+        np.add(table.offsets, base, out=offsets[:, row])
         base += len(table)
-    values = memory.array("values", (max(1, len(tables.value_rows)), crossings), np.int32)
+    values = memory.array("values", (crossings, max(1, len(tables.value_rows))), np.int32)
     for row, (name, requirement) in enumerate(tables.value_rows):
-        _value(name, requirement, block, plugins, values[row])
+        _value(name, requirement, block, plugins, values[:, row])
     ext = block.crossing.get("ext")
     return kernel.Lists(
         words,

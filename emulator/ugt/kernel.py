@@ -20,11 +20,13 @@ from scout40.emulator.ugt.bits import lowest_bit
 from scout40.emulator.ugt.correlate import C_COLUMNS, MAX_LEGS, Correlations, exact
 from scout40.emulator.ugt.lanes import WIDTH, both, either, invert, load, nothing, store
 from scout40.emulator.ugt.logic import BATCH, algorithm_bits
+from scout40.emulator.ugt.objects import LISTS
 from scout40.emulator.ugt.pairs import MAX_OBJECTS, decide_pairs
 from scout40.emulator.ugt.quantities import PAIR_CUTS
 from scout40.emulator.ugt.singles import M_BITS, Singles, row_at, signals, single_values
 from scout40.streams.jit import njit, pointer
 
+N_LISTS = len(LISTS)
 COUNTED_LANES = 4
 """Lanes that are counted; a fifth leg and later ones are only required to have an object."""
 
@@ -32,8 +34,8 @@ COUNTED_LANES = 4
 class Lists(NamedTuple):
     """Object lists of a run of crossings.
 
-    words: uint64, all lists one after the other. offsets: int64 (types, crossings + 1) into it.
-    values: int32 (n values, crossings); -1 = not there. ext: uint64 (crossings, 4).
+    words: uint64, all lists one after the other. offsets: int32 (crossings + 1, types) into it.
+    values: int32 (crossings, n values); -1 = not there. ext: uint64 (crossings, 4).
     time: int64 crossing numbers, rising.
     """
 
@@ -81,6 +83,7 @@ class Sizes(NamedTuple):
     groups: int
     sets: int
     values: int
+    value_rows: int
     signals: int
     later: int
     bits: int
@@ -157,6 +160,8 @@ def _legs_of_objects(
         two = either(two, both(one, mask))
         one = either(one, mask)
     store(anys, group * WIDTH, one)
+    if groups.head[group * H_COLUMNS + H_LANES] < 2:
+        return one  # nothing to count and nothing to join
     at = group * 6 * WIDTH
     enough = both(one, load(groups.select, at))
     enough = either(enough, both(two, load(groups.select, at + WIDTH)))
@@ -205,6 +210,7 @@ def decide(
         groups=n_groups,
         sets=len(pairs.table),
         values=len(singles.value),
+        value_rows=lists.values.shape[1],
         signals=len(singles.signal),
         later=len(singles.later),
         bits=len(correlations.mask),
@@ -306,10 +312,10 @@ def _rows(
                 s.number[g] = s.number[same]
             else:
                 at = row_at(lists.time, sizes.rows, row, shift) if shift else row
-                place = s.kinds[g] * (sizes.rows + 1) + at
+                place = at * N_LISTS + s.kinds[g]
                 if at >= 0:
                     first = lists.offsets[place]
-                    count = lists.offsets[place + 1] - first
+                    count = lists.offsets[place + N_LISTS] - first
                     s.number[g] = _alive(lists.words, first, count, g, groups, s)
             if s.number[g]:
                 _group(g, groups, s)

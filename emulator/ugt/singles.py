@@ -62,7 +62,7 @@ def single_values(lists: Any, singles: Any, sizes: Any, row: Any, bits: Any) -> 
             at = row_at(lists.time, sizes.rows, row, shift) if sizes.neighbours else -1
             if at < 0:
                 continue
-        value = lists.values[singles.value[4 * k] * sizes.rows + at]
+        value = lists.values[at * sizes.value_rows + singles.value[4 * k]]
         if value >= 0:
             level = singles.level[singles.value[4 * k + 3] + value]
             bits[singles.value[4 * k + 2]] |= singles.passed[level]
