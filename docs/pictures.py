@@ -19,10 +19,10 @@ from pictures_style import BACK, INK, LIGHT, SHADES, bare, grid_of_cells, label_
 from scout40.emulator.ugmt import Ugmt, links, propagation
 from scout40.emulator.ugmt.addresses import address_rules
 from scout40.emulator.ugmt.firmware import VERSIONS, firmware
-from scout40.emulator.ugmt.inputs import BARREL_RANGES, MUON_RANGES
-from scout40.emulator.ugmt.neighbours import neighbours
+from scout40.emulator.ugmt.neighbours import SWAPPED, neighbours
 from scout40.emulator.ugmt.tables import computed_tables
 from scout40.streams.block import Block, Table
+from scout40.streams.formats.track_finder import TFMU_RANGES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,7 +103,8 @@ def link_neighbours() -> Figure:
     """Pairs of links whose muons are compared."""
     kind = neighbours(firmware(NEWEST)).kind.reshape(links.N_LINKS, links.N_LINKS)
     figure, (panel,) = sheet(1, width=4.4, height=4.2)
-    compared = np.where(kind >= 0, 1 + links.TRACK_FINDER[None, :], 0)
+    # Each pair stands there in both orders; the second order has the bit SWAPPED.
+    compared = np.where((kind >= 0) & (kind < SWAPPED), 1 + links.TRACK_FINDER[None, :], 0)
     grid_of_cells(panel, compared, compared, ("", *SHADES[:3]), line=LIGHT)
     panel.set(xlabel="second link", ylabel="first link (wedge n, or overlap)")
     ticks = list(range(0, links.N_LINKS, 6))
@@ -244,10 +245,7 @@ def quality_rules() -> Figure:
 def _sent_quality(name: str, halo: int) -> list[int]:
     """Quality in the output word of one muon a crossing, of input quality 0 to 15."""
     n = 16
-    columns = {
-        column: np.full(n, low, np.int16)
-        for column, (low, _) in (MUON_RANGES | BARREL_RANGES).items()
-    }
+    columns = {name: np.full(n, low, np.int16) for name, (low, _) in TFMU_RANGES.items()}
     columns |= {
         "link": np.full(n, links.FIRST_LINK, np.int16), "hw_qual": np.arange(n, dtype=np.int16),
         "hw_hf": np.full(n, halo, np.int16), "hw_pt": np.full(n, 20, np.int16),

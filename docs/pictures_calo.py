@@ -18,10 +18,9 @@ from scout40.emulator.calo import sort
 from scout40.emulator.calo.clusters_grid import E_OVER_H, ZERO
 from scout40.emulator.calo.config import configuration
 from scout40.emulator.calo.cordic import ROTATIONS, TURN, cordic
-from scout40.emulator.calo.egamma import egamma
+from scout40.emulator.calo.egamma_tau import egamma, taus
 from scout40.emulator.calo.geometry import IETA_OF_ROW, N_PHI
 from scout40.emulator.calo.jets import find_jets
-from scout40.emulator.calo.tau import taus
 from scout40.streams.block import Block, Table, offsets_of
 
 if TYPE_CHECKING:

@@ -173,7 +173,11 @@ def block_facts(schema: pa.Schema, form: str) -> dict[str, Any]:
     names = facts.get("recorded_names")
     flags = (facts.get("contiguous"), facts.get("scouting"))
     if not isinstance(names, list) or not all(isinstance(flag, bool) for flag in flags):
-        raise BadInput("malformed description of the blocks", field=BLOCK.decode())
+        raise BadInput(
+            "the description of the blocks lacks recorded_names, contiguous or scouting: the file "
+            "was written by another version of scout40, write it again with this one",
+            field=BLOCK.decode(),
+        )
     return facts
 
 

@@ -97,8 +97,9 @@ def test_core_dependencies_are_imported_by_the_code(
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     used.add(node.module.split(".")[0])
     foreign = used - set(sys.stdlib_module_names) - {"scout40"}
-    # llvmlite comes with numba, which names the exact version; hypothesis is for tests only.
-    assert foreign - {"llvmlite", "hypothesis"} == named
+    # llvmlite comes with numba, which names the exact version; hypothesis is for tests only,
+    # matplotlib for the extra ``report``.
+    assert foreign - {"llvmlite", "hypothesis", "matplotlib"} == named
 
 
 def test_demo_runs_from_the_installation(tmp_path: Path) -> None:

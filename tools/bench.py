@@ -58,7 +58,7 @@ def _show(measures: Sequence[Measure], quick: bool) -> None:
         grid.add(one.name, value, peer, ratio, limit, marks[one.holds])
     screen.print(grid.table(screen.width))
     for detail in dict.fromkeys(one.detail for one in measures if one.detail):
-        screen.print(Padding(Text(detail, "dim"), (0, 0, 0, 2)))
+        screen.print(Padding(Text(detail, "dim"), (0, 0, 0, 2), expand=False))
     if quick:
         screen.print(Text("quick: too short to judge speed by", "dim"))
 

@@ -11,13 +11,14 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from scout40.streams.block import Block, Table
 from scout40.streams.errors import BadConfig, BadInput
+from scout40.streams.formats.track_finder import FIRST_LINK, LINKS, SLOTS
 from scout40.streams.sources import expanded
 
 # The emulations are imported by the runs that need them: together they take a quarter second.
@@ -35,6 +36,12 @@ DEFAULT_FIRMWARE, DEFAULT_CALO = "2024", "2024"
 ADDRESSES = "2024-addresses"
 OF_BOARDS = "2016"
 """Firmware of the public pattern files and test benches."""
+
+QUALITIES: dict[str, Literal["full", "two bits"]] = {
+    "hw_qual_2024": "full",
+    "hw_qual_pre2024": "two bits",
+}
+"""Columns of the output quality by either rule, whatever the firmware has."""
 
 SUMS = ("_inputs.parquet", "_calosums.parquet")
 """A table of links ends in the first; the one beside it that ends in the second has its sums."""
@@ -95,7 +102,7 @@ class Stage:
     def __init__(self, chain: Chain, source: object) -> None:
         self._chain = chain
         self._source = source
-        self._ugmt: tuple[Ugmt, Ugmt] | None = None
+        self._ugmt: Ugmt | None = None
         self._calo: dict[str, CaloLayer2] = {}
         self.notes: tuple[str, ...] = ()
 
@@ -114,11 +121,10 @@ class Stage:
             raise BadInput(f"--from {start} needs the table {TABLE[start]}; the input has: {has}")
         if start == "towers":
             return self.calo().run(block, details)
-        one, other = self._muons(block)
-        out = one.run(block, details)
-        again = other.run(block).tables["mu"]["hw_qual"]
+        ugmt = self._muons(block)
+        out = ugmt.run(block, details)
         tables = dict(out.tables)
-        tables["mu"] = _as_reference(tables["mu"], one.firmware, again)
+        tables["mu"] = _as_reference(tables["mu"], ugmt.firmware, tables["tfmu"])
         return out.replace(tables=tables)
 
     def calo(self, config: CaloConfig | None = None) -> CaloLayer2:
@@ -138,8 +144,8 @@ class Stage:
             self.notes = ("; ".join([f"calo layer 2, setting {', '.join(self._calo)}", *sources]),)
         return self._calo[chosen.name]
 
-    def _muons(self, block: Block) -> tuple[Ugmt, Ugmt]:
-        """The uGMT, and one that differs in the rule of the output quality only."""
+    def _muons(self, block: Block) -> Ugmt:
+        """The uGMT, chosen at the first block."""
         if self._ugmt is None:
             from scout40.emulator.ugmt.emulate import Ugmt
             from scout40.emulator.ugmt.firmware import firmware
@@ -155,24 +161,26 @@ class Stage:
             fw = firmware(chosen)
             luts = self._chain.luts
             tables = computed_tables(fw) if luts is None else load_tables(luts, fw)
-            rule: Literal["full", "two bits"] = "two bits" if fw.quality == "full" else "full"
-            twin = Ugmt(dataclasses.replace(fw, quality=rule), tables)
-            self._ugmt = Ugmt(fw, tables), twin
-            self.notes = (f"uGMT firmware {fw.name}; {_tables_in_words(tables.sources)}",)
+            self._ugmt = Ugmt(fw, tables)
+            sums = "with calorimeter sums"
+            if "calosum" not in block.tables:
+                sums = "no calorimeter sums, so both isolation bits of all muons are set"
+            words = _tables_in_words(tables.sources)
+            self.notes = (f"uGMT firmware {fw.name}; {words}; {sums}",)
         return self._ugmt
 
 
-def with_sums(inputs: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
-    """Inputs with the calorimeter sums beside a single table of links, and a remark on them."""
+def with_sums(inputs: Sequence[str | Path]) -> list[str]:
+    """Inputs with the calorimeter sums beside a single table of links."""
     from scout40.streams.sources.links import MUONS, kind_of
 
-    places = expanded(inputs)
+    names = [str(path) for path in inputs]
+    places = expanded(names)
     if len(places) == 1 and places[0].endswith(SUMS[0]) and kind_of(places[0]) is MUONS:
         beside = Path(places[0].removesuffix(SUMS[0]) + SUMS[1])
         if beside.exists():
-            note = f"calorimeter sums from {beside.name} beside the input"
-            return [*places, str(beside)], (note,)
-    return list(inputs), ()
+            return [*places, str(beside)]
+    return names
 
 
 def _tables_in_words(sources: Mapping[str, str]) -> str:
@@ -192,20 +200,34 @@ def _tables_in_words(sources: Mapping[str, str]) -> str:
     return ", ".join(parts)
 
 
-def _as_reference(mu: Table, fw: Firmware, other_quality: npt.NDArray[Any]) -> Table:
+def _as_reference(mu: Table, fw: Firmware, tfmu: Table) -> Table:
     """Muons with further columns, named as in files of expected uGMT output."""
-    counts = mu.counts()
-    start = np.repeat(mu.offsets[:-1], counts)
+    from scout40.emulator.ugmt.quality import output_quality
+
+    start = np.repeat(mu.offsets[:-1], mu.counts())
     valid = mu["hw_charge_valid"]
     sign = 1 - 2 * mu["hw_sign"].astype(np.int8)
-    new, old = mu["hw_qual"], other_quality
-    if fw.quality != "full":
-        new, old = old, new
+    rows = _rows_of(mu, tfmu)
+    sent = {name: tfmu[name][rows] for name in ("link", "hw_hf", "hw_qual")}
     more = {
         "pos": (np.arange(len(mu)) - start).astype(np.uint8),
         "hw_sign_valid": valid,
         "charge": np.where(valid == 1, sign, np.int8(0)),
-        "hw_qual_2024": new,
-        "hw_qual_pre2024": old,
+        **{
+            name: output_quality(dataclasses.replace(fw, quality=rule), sent).astype(np.uint8)
+            for name, rule in QUALITIES.items()
+        },
     }
     return Table({**mu.columns, **more}, mu.offsets)
+
+
+def _rows_of(mu: Table, tfmu: Table) -> npt.NDArray[np.intp]:
+    """Rows of the input muons that the output muons were."""
+
+    def places(table: Table, index: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        counts = table.counts()
+        return np.repeat(np.arange(len(counts)) * (LINKS * SLOTS), counts) + index
+
+    link = tfmu["link"].astype(np.int64) - FIRST_LINK
+    sent = places(tfmu, SLOTS * link + tfmu["slot"])
+    return np.searchsorted(sent, places(mu, mu["tf_muon_index"].astype(np.int64)))

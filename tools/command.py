@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from types import FrameType
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeVar
 
 import click
 
@@ -16,6 +16,7 @@ from scout40.streams.errors import Scout40Error
 
 if TYPE_CHECKING:
     from scout40.tools.chain import Chain
+    from scout40.tools.receipt import Receipt
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -49,17 +50,23 @@ class Task(click.Command):
         ctx.exit(EXIT_BAD_INPUT)
 
 
-def json_option(function: F) -> F:
-    """``--json``, passed on as ``json_output``."""
-    return click.option(
-        "--json", "json_output", is_flag=True, help="Print one JSON value and nothing else."
-    )(function)
-
-
-def inputs_argument(function: F) -> F:
-    """One or more INPUT: files, folders, globs or URLs."""
-    return click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")(function)
-
+# Arguments and options that several commands have.
+json_option = click.option(
+    "--json", "json_output", is_flag=True, help="Print one JSON value and nothing else."
+)
+inputs_argument = click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
+FILE = click.Path(dir_okay=False)
+menu_option = click.option("--menu", "-m", type=FILE, help="Menu: XML, JSON extract or TOML.")
+map_option = click.option(
+    "--map", "map_file", type=FILE, help="TOML map of branches for plain ROOT trees."
+)
+quarantine_option = click.option(
+    "--quarantine", type=click.Path(file_okay=False), help="Folder that keeps bad packets."
+)
+overwrite_option = click.option("--overwrite", is_flag=True, help="Replace existing output.")
+threads_option = click.option(
+    "--threads", "-j", type=click.IntRange(1), help="Blocks at once; default: all cores."
+)
 
 CHAIN_STARTS = ("objects", "links", "towers")
 
@@ -101,6 +108,27 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, allow_nan=False))
 
 
+class Result(Protocol):
+    """What a command found, with its receipt."""
+
+    @property
+    def receipt(self) -> Receipt: ...
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
+R = TypeVar("R", bound=Result)
+
+
+def finish(result: R, json_output: bool, show: Callable[[R], None], code: int = 0) -> NoReturn:
+    """Print the result and exit: with the code of its receipt if that is not 0, else ``code``."""
+    if json_output:
+        print_json(result.as_dict())
+    else:
+        show(result)
+    raise SystemExit(result.receipt.exit_code or code)
+
+
 class Stop:
     """Asks the work to end at the next block when SIGINT or SIGTERM comes; the second aborts.
 
@@ -116,12 +144,7 @@ class Stop:
             self._before[number] = signal.signal(number, self._on_signal)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 

@@ -6,28 +6,30 @@ import click
 
 from scout40.tools.command import (
     EXIT_DIFFERENT,
+    FILE,
     Stop,
     Task,
     chain_of,
     chain_options,
+    finish,
     inputs_argument,
     json_option,
-    print_json,
+    map_option,
+    menu_option,
+    threads_option,
 )
-
-_FILE = click.Path(dir_okay=False)
 
 
 @click.command(cls=Task, name="compare")
 @inputs_argument
-@click.option("--menu", "-m", type=_FILE, help="Menu: XML, JSON extract or TOML.")
+@menu_option
 @chain_options
 @click.option(
-    "--expected", "-e", multiple=True, type=_FILE,
+    "--expected", "-e", multiple=True, type=FILE,
     help="Parquet with expected muons or jets; for --from links or towers.",
 )  # fmt: skip
-@click.option("--map", "map_file", type=_FILE, help="TOML map of branches for plain ROOT trees.")
-@click.option("--threads", "-j", type=click.IntRange(1), help="Blocks at once; default: all cores.")
+@map_option
+@threads_option
 @click.option(
     "--first", type=click.IntRange(0), default=3, show_default=True,
     help="Differences to print in full.",
@@ -86,11 +88,7 @@ def _steps(
             stop=stop,
             progress=progress,
         )
-    if json_output:
-        print_json(result.as_dict())
-    else:
-        steps(result)
-    raise SystemExit(result.receipt.exit_code or (EXIT_DIFFERENT if result.different else 0))
+    finish(result, json_output, steps, EXIT_DIFFERENT if result.different else 0)
 
 
 def _decisions(
@@ -117,8 +115,5 @@ def _decisions(
             stop=stop,
             progress=progress,
         )
-    if json_output:
-        print_json(result.as_dict())
-    else:
-        comparison(result, first)
-    raise SystemExit(result.receipt.exit_code or (EXIT_DIFFERENT if result.different else 0))
+    code = EXIT_DIFFERENT if result.different else 0
+    finish(result, json_output, lambda found: comparison(found, first), code)

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from scout40.streams.block import Block
 from scout40.streams.errors import BadConfig, BadInput
 from scout40.streams.sources.base import Run
-from scout40.tools.chain import TABLE, Chain, Stage, with_sums
-from scout40.tools.job import open_inputs
-from scout40.tools.pipeline import BX_SECONDS, Asked, Never, Taken, crossings_of
+from scout40.tools.chain import TABLE, Chain, Stage
+from scout40.tools.job import completed, open_inputs
+from scout40.tools.pipeline import Asked, Never, Taken, crossings_of, receipt_of
 from scout40.tools.receipt import Receipt
 from scout40.tools.show import Progress, Silent
 from scout40.tools.steps import Columns, Expected, place_of, read_expected
@@ -110,8 +110,7 @@ def compare_steps(
         raise BadConfig("a file of expected rows (--expected) needs --from links or --from towers")
     files = [read_expected(path, chain.start, chain.calo_config) for path in expected]
     tallies = [Tally(one.path, one.step.name, len(one.place)) for one in files]
-    places, notes = with_sums(inputs) if chain.start == "links" else (list(inputs), ())
-    source = open_inputs(places, map_file)
+    source = open_inputs(completed(inputs, chain), map_file)
     run, stage, told = Run(), chain.stage(source), progress or Silent()
     taken = Taken(source, run, stop or Never())
     told.set_total(source.total)
@@ -131,16 +130,7 @@ def compare_steps(
         absent = int(np.count_nonzero(~seen))
         tally.missing += absent
         tally.different += absent
-    receipt = Receipt(
-        command="compare",
-        ledger=run.ledger,
-        seconds=run.ledger.seconds,
-        source=source.name,
-        status=taken.status,
-        lhc_seconds=run.ledger["crossings"].out * BX_SECONDS,
-        bad=tuple(run.quarantine.reasons),
-        notes=(*notes, *stage.notes),
-    )
+    receipt = receipt_of("compare", run, source, taken.status, notes=stage.notes)
     return StepComparison(receipt, tallies, kept)
 
 
@@ -168,7 +158,8 @@ def _compare(
     tally.compared = shared
     if expected.step.name == "input muons":  # its other columns are the inputs themselves
         tally.compared = shared = [name for name in shared if name.startswith("exp_")]
-    tally.not_compared = [name for name in theirs if name not in shared and name not in placing]
+    left = [name for name in theirs if name not in shared and name not in placing]
+    tally.not_compared = [*left, *expected.floats]
     wrong = np.zeros(len(at), bool)
     for name in shared:
         differs = theirs[name][at] != columns[name][mine]
@@ -199,8 +190,6 @@ def _compare(
 def _numbers(block: Block, expected: Expected) -> npt.NDArray[np.int64]:
     """What the file calls the crossings of a block, rising."""
     if expected.timed:
-        if not block.contiguous:
-            raise BadInput("has a column orbit, the input has none", file=expected.path)
         return block.time()
     if "event" not in block.crossing:
         raise BadInput("has no column orbit, but the input has orbits", file=expected.path)

@@ -18,15 +18,15 @@ from scout40.streams.errors import BadInput
 from scout40.streams.formats.ugt import OBJECT_WORDS
 from scout40.streams.sources.base import Run, Source
 from scout40.tools.chain import Chain
-from scout40.tools.job import Inputs, compile_note, open_inputs
+from scout40.tools.job import Inputs, compile_note, completed, open_inputs
 from scout40.tools.pipeline import (
-    BX_SECONDS,
     Asked,
     Never,
     Taken,
     crossings_of,
     decided,
     prepare,
+    receipt_of,
 )
 from scout40.tools.receipt import Receipt, Status
 from scout40.tools.show import Progress, Silent
@@ -126,14 +126,15 @@ def compare(
     """
     what = menu if isinstance(menu, Menu) else load_menu(menu)
     compiled = what.compile()
-    source = open_inputs(inputs, map_file)
+    begin = chain or Chain()
+    source = open_inputs(completed(inputs, begin), map_file)
     compiling = prepare(compiled)
     run = Run()
     asked, told = stop or Never(), progress or Silent()
     told.set_total(source.total)
     work = _Work(what, source.name)
     taken = Taken(source, run, asked)
-    stage = (chain or Chain()).stage(source)
+    stage = begin.stage(source)
     for block, decisions in decided(stage(taken), compiled, threads):
         work.add(block, decisions)
         run.ledger["crossings"].out += crossings_of(block)
@@ -228,16 +229,8 @@ class _Work:
             for a in self._menu.algorithms
             if a.name in self._tallies and a.name not in self._reasons
         }
-        receipt = Receipt(
-            command="compare",
-            ledger=run.ledger,
-            seconds=run.ledger.seconds,
-            source=source.name,
-            status=status,
-            lhc_seconds=run.ledger["crossings"].out * BX_SECONDS,
-            bad=tuple(run.quarantine.reasons),
-            notes=(*notes, *self._notes),
-        )
+        notes = (*notes, *self._notes)
+        receipt = receipt_of("compare", run, source, status, notes=notes)
         places = self._places
         return Comparison(
             menu=self._menu,

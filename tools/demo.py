@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import click
 
-from scout40.tools.command import Stop, Task, json_option, print_json
+from scout40.tools.command import (
+    Stop,
+    Task,
+    finish,
+    json_option,
+    overwrite_option,
+    threads_option,
+)
 
 
 @click.command(cls=Task, name="demo")
@@ -13,8 +20,8 @@ from scout40.tools.command import Stop, Task, json_option, print_json
     help="Orbits to process; the sample is repeated.",
 )  # fmt: skip
 @click.option("--out", "-o", type=click.Path(), help="Keep decisions and objects in this file.")
-@click.option("--overwrite", is_flag=True, help="Replace existing output.")
-@click.option("--threads", "-j", type=click.IntRange(1), help="Blocks at once; default: all cores.")
+@overwrite_option
+@threads_option
 @json_option
 def command(
     orbits: int, out: str | None, overwrite: bool, threads: int | None, json_output: bool
@@ -50,11 +57,7 @@ def command(
         )
     outputs = result.receipt.outputs if out else ()
     result.receipt = replace(result.receipt, command="demo", outputs=outputs)
-    if json_output:
-        print_json(result.as_dict())
-    else:
-        emulation(result)
-    raise SystemExit(result.receipt.exit_code)
+    finish(result, json_output, emulation)
 
 
 def self_test() -> str:

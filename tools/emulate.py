@@ -9,48 +9,49 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from scout40.tools.command import (
+    FILE,
     Stop,
     Task,
     chain_of,
     chain_options,
+    finish,
     inputs_argument,
     json_option,
-    print_json,
+    map_option,
+    overwrite_option,
+    quarantine_option,
+    threads_option,
 )
 
 if TYPE_CHECKING:
     from scout40.tools.chain import Chain
     from scout40.tools.job import Settings
 
-_FILE = click.Path(dir_okay=False)
-
 
 @click.command(cls=Task, name="emulate")
 @inputs_argument
 @click.option(
-    "--menu", "-m", type=_FILE,
+    "--menu", "-m", type=FILE,
     help="Menu: XML, JSON extract or TOML. Without it --from links or towers ends at the objects.",
 )  # fmt: skip
 @chain_options
-@click.option("--prescales", "-p", type=_FILE, help="Prescale table, CSV or XML.")
+@click.option("--prescales", "-p", type=FILE, help="Prescale table, CSV or XML.")
 @click.option("--column", "-c", help="Column of the prescale table, by name or number.")
-@click.option("--finor-mask", type=_FILE, help="Run-settings XML: algorithms that set FinOR.")
-@click.option("--veto-mask", type=_FILE, help="Run-settings XML: algorithms that veto.")
-@click.option("--bx-mask", type=_FILE, help="Run-settings XML: algorithms by crossing.")
+@click.option("--finor-mask", type=FILE, help="Run-settings XML: algorithms that set FinOR.")
+@click.option("--veto-mask", type=FILE, help="Run-settings XML: algorithms that veto.")
+@click.option("--bx-mask", type=FILE, help="Run-settings XML: algorithms by crossing.")
 @click.option(
     "--out", "-o", type=click.Path(), help="Decisions and objects: FILE.parquet, .arrow, .arrows."
 )
-@click.option("--overwrite", is_flag=True, help="Replace existing output.")
+@overwrite_option
 @click.option(
     "--bunches", "-b", type=click.IntRange(1, 3564),
     help="Colliding bunches that rates are stated for. Default: as measured (3564 crossings an "
     "orbit) for whole orbits, 2340 for independent crossings.",
 )  # fmt: skip
-@click.option("--map", "map_file", type=_FILE, help="TOML map of branches for plain ROOT trees.")
-@click.option(
-    "--quarantine", type=click.Path(file_okay=False), help="Folder that keeps bad packets."
-)
-@click.option("--threads", "-j", type=click.IntRange(1), help="Blocks at once; default: all cores.")
+@map_option
+@quarantine_option
+@threads_option
 @click.option("--top", type=click.IntRange(0), help="Algorithms to print; default: what fits.")
 @json_option
 def command(
@@ -77,7 +78,8 @@ def command(
     """
     chain = chain_of(choices)
     if menu is None:
-        _objects(inputs, chain, out, overwrite, map_file, quarantine, json_output, choices)
+        unused = {**choices, "threads": threads, "top": top}
+        _objects(inputs, chain, out, overwrite, map_file, quarantine, json_output, unused)
     from scout40.tools.job import emulate
     from scout40.tools.show import Live
     from scout40.tools.show_rates import emulation
@@ -96,11 +98,7 @@ def command(
             stop=stop,
             progress=progress,
         )
-    if json_output:
-        print_json(result.as_dict())
-    else:
-        emulation(result, top)
-    raise SystemExit(result.receipt.exit_code)
+    finish(result, json_output, lambda found: emulation(found, top))
 
 
 def _objects(
@@ -111,13 +109,13 @@ def _objects(
     map_file: str | None,
     quarantine: str | None,
     json_output: bool,
-    choices: Mapping[str, object],
+    unused: Mapping[str, object],
 ) -> NoReturn:
-    """The run without a menu."""
+    """The run without a menu; options that would do nothing then are refused."""
     from scout40.tools.show import Live
     from scout40.tools.unpack import show, unpack
 
-    given = [f"--{name.replace('_', '-')}" for name, value in choices.items() if value is not None]
+    given = [f"--{name.replace('_', '-')}" for name, value in unused.items() if value is not None]
     if chain.start == "objects" or given:
         raise click.UsageError(f"{', '.join(given) or '--from objects'} needs a menu (--menu)")
     with Stop() as stop, Live("emulate") as progress:
@@ -132,11 +130,7 @@ def _objects(
             stop=stop,
             progress=progress,
         )
-    if json_output:
-        print_json(result.as_dict())
-    else:
-        show(result)
-    raise SystemExit(result.receipt.exit_code)
+    finish(result, json_output, show)
 
 
 def _settings(choices: dict[str, str | int | None]) -> Settings:

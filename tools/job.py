@@ -38,10 +38,9 @@ from scout40.streams.block import ORBIT_BX, Block
 from scout40.streams.errors import BadConfig, BadInput
 from scout40.streams.sources import expanded, open_source
 from scout40.streams.sources.base import Quarantine, Run, Source
-from scout40.tools.chain import Chain
+from scout40.tools.chain import Chain, with_sums
 from scout40.tools.output import Output, run_lineage
 from scout40.tools.pipeline import (
-    BX_SECONDS,
     Asked,
     Filler,
     Never,
@@ -50,6 +49,7 @@ from scout40.tools.pipeline import (
     decided,
     default_threads,
     prepare,
+    receipt_of,
 )
 from scout40.tools.receipt import Receipt, Status
 from scout40.tools.show import Progress, Silent, lacking
@@ -168,13 +168,14 @@ def emulate(
     chosen = settings or Settings()
     what = menu if isinstance(menu, Menu) else load_menu(menu)
     work = _Work(what, chosen)
+    begin = chain or Chain()
+    inputs = completed(inputs, begin)
     source = open_inputs(inputs, map_file)
     compiling = prepare(work.compiled)
     run = Run(quarantine=Quarantine(Path(quarantine) if quarantine else None))
     asked, told = stop or Never(), progress or Silent()
     told.set_total(source.total)
     taken = Taken(source, run, asked)
-    begin = chain or Chain()
     stage = begin.stage(source)
     blocks = Filler(work.compiled)(stage(taken))
     output = None
@@ -209,6 +210,13 @@ def input_names(inputs: Inputs) -> list[str]:
     if isinstance(inputs, Sequence):
         return [str(path) for path in inputs]
     return [inputs.name]
+
+
+def completed(inputs: Inputs, chain: Chain) -> Inputs:
+    """Paths with the files beside them that belong to the start of the chain."""
+    if chain.start != "links" or not isinstance(inputs, (str, Path, Sequence)):
+        return inputs
+    return with_sums(input_names(inputs))
 
 
 def open_inputs(inputs: Inputs, map_file: str | None = None) -> Source:
@@ -305,17 +313,10 @@ class _Work:
             run.ledger.add("elapsed_bx", report.elapsed_bx)
         if output is not None:
             output.close(status, run.ledger, tables)
-        receipt = Receipt(
-            command="emulate",
-            ledger=run.ledger,
-            seconds=run.ledger.seconds,
-            source=source.name,
-            status=status,
-            lhc_seconds=run.ledger["crossings"].out * BX_SECONDS,
-            outputs=tuple(output.written) if output else (),
-            bad=tuple(run.quarantine.reasons),
-            notes=(*self.notes, *notes),
-        )
+        receipt = receipt_of(
+            "emulate", run, source, status,
+            outputs=output.written if output else (), notes=(*self.notes, *notes),
+        )  # fmt: skip
         return Emulation(
             menu=self.menu,
             receipt=receipt,

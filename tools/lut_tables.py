@@ -16,11 +16,12 @@ from scout40.emulator.ugmt.firmware import Firmware, firmware
 from scout40.emulator.ugmt.neighbours import MATCH_NAMES
 from scout40.emulator.ugmt.tables import COMPUTED, SUFFIXES, Tables, computed_tables, load_tables
 from scout40.streams.errors import BadConfig, BadInput
+from scout40.streams.formats.scales import MUON_ETA, MUON_PHI, MUON_PT
 from scout40.streams.lut_file import read_lut
 
 Values = npt.NDArray[Any]
 
-ETA_STEP, PHI_STEP, PT_STEP = 0.010875, 0.010908, 0.5
+ETA_STEP, PHI_STEP, PT_STEP = MUON_ETA.lsb, MUON_PHI.lsb, MUON_PT.lsb
 ETA_BITS = 8
 """Bits of |eta| before a table takes the upper ones."""
 

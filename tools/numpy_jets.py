@@ -13,7 +13,17 @@ import numpy.typing as npt
 
 from scout40.emulator.calo.calibration import OVERFLOW, Calibration, packaged_calibration
 from scout40.emulator.calo.config import CaloConfig
-from scout40.emulator.calo.geometry import M_OF_ROW, N_M, N_PHI, N_ROWS, RING_ROWS, ROW_OF
+from scout40.emulator.calo.geometry import (
+    M_OF_ROW,
+    MAX_ET,
+    N_M,
+    N_PHI,
+    N_ROWS,
+    RING_ROWS,
+    ROW_OF,
+    SATURATED,
+)
+from scout40.emulator.calo.jets import MAX_DEMUX_ET
 from scout40.emulator.calo.sort import network
 from scout40.streams.block import Block, offsets_of
 
@@ -31,8 +41,8 @@ def numpy_jets(
     padded = _padded(block)
     seed = padded[:, _HALO_ROWS:-_HALO_ROWS, _HALO_COLUMNS:-_HALO_COLUMNS]
     raw = _nine(_nine(padded[:, 3:-3, 4:-4], 1, np.add), 2, np.add)
-    pu = np.where(seed >= 509, 0, _pile_up(config.pile_up, padded, seed))
-    et = np.where(seed >= 509, OVERFLOW, raw - pu)
+    pu = np.where(seed >= SATURATED, 0, _pile_up(config.pile_up, padded, seed))
+    et = np.where(seed >= SATURATED, OVERFLOW, raw - pu)
     is_jet = _maxima(padded) & (seed >= config.seed_threshold) & (et > 0)
     event, ring, column = np.nonzero(is_jet[:, RING_ROWS])
     place = event, RING_ROWS[ring], column
@@ -42,7 +52,7 @@ def numpy_jets(
         found["hw_et"] = _calibrated(found, calibration or packaged_calibration())
     order, counts = _sorted(found, event, len(block))
     jets = {name: values[order] for name, values in found.items()}
-    jets["hw_et"] = np.minimum(jets["hw_et"], 2047)
+    jets["hw_et"] = np.minimum(jets["hw_et"], MAX_DEMUX_ET)
     return {**jets, "offsets": offsets_of(counts)}
 
 
@@ -100,7 +110,7 @@ def _pile_up(kind: str, padded: Array, seed: Array) -> Array:
 
 
 def _calibrated(found: dict[str, Array], calibration: Calibration) -> Array:
-    place = M_OF_ROW[found["row"]], np.minimum(found["hw_et"], 511) >> 1
+    place = M_OF_ROW[found["row"]], np.minimum(found["hw_et"], MAX_ET) >> 1
     product = found["hw_et"] * calibration.multiplier[place]
     out = (product >> 9) + calibration.addend[place]
     return np.where((out < 0) | (out > OVERFLOW), OVERFLOW, out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from scout40.emulator.ugt.decide import CompiledMenu, Decisions
 from scout40.streams.block import ORBIT_BX, Block, Table, offsets_of
 from scout40.streams.sinks.base import Status
 from scout40.streams.sources.base import Run, Source
+from scout40.tools.receipt import Receipt
 
 _CONSTANT = ("run", "lumi")
 """Crossing columns that empty crossings share with their neighbours."""
@@ -56,6 +57,24 @@ def prepare(compiled: CompiledMenu) -> float:
     start = time.perf_counter()
     compiled.decide(Block(0, 1, np.zeros(1, np.uint32), np.ones(1, np.uint16)))
     return time.perf_counter() - start
+
+
+def receipt_of(
+    command: str, run: Run, source: Source, status: Status, *,
+    outputs: Sequence[str] = (), notes: Sequence[str] = (),
+) -> Receipt:  # fmt: skip
+    """The receipt of a run over a source; all crossings that went out count as LHC time."""
+    return Receipt(
+        command=command,
+        ledger=run.ledger,
+        seconds=run.ledger.seconds,
+        source=source.name,
+        status=status,
+        lhc_seconds=run.ledger["crossings"].out * BX_SECONDS,
+        outputs=tuple(outputs),
+        bad=tuple(run.quarantine.reasons),
+        notes=tuple(notes),
+    )
 
 
 class Taken:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from scout40.streams.formats.track_finder import FIRST_LINK, SLOTS
 from scout40.tools.compare_steps import Crossing, Row, StepComparison, Tally
-from scout40.tools.show import NARROW, Grid, console, names_line, number, receipt
+from scout40.tools.show import NARROW, TALL, Grid, console, names_line, number, receipt, room
 
 INPUT_ORDER = (
     "link", "slot", "hw_pt", "hw_qual", "hw_eta", "hw_phi", "hw_sign", "hw_sign_valid", "hw_hf",
@@ -19,6 +21,9 @@ INPUT_ORDER = (
 
 PLACING = ("config", "stage", "stream", "link", "slot", "pos")
 """Columns that say which row of a crossing it is."""
+
+OTHERS = 18
+"""Lines of a screen that verdict, receipt and heads take."""
 
 AROUND = 4
 """Towers to each side of a jet's seed that its window has."""
@@ -36,12 +41,13 @@ def steps(result: StepComparison) -> None:
     screen.print(grid.table(screen.width))
     for tally in result.tallies:
         _columns(screen, tally)
-    shown = 1 if screen.width < NARROW else len(result.first)
+    small = screen.width < NARROW or (screen.is_terminal and screen.height < TALL)
+    shown = 1 if small else len(result.first)
     for crossing in result.first[:shown]:
         _crossing(screen, crossing)
     if len(result.first) > shown:
         left = len(result.first) - shown
-        screen.print(Text(f"and {left} more crossings (all with --json)", "dim"))
+        screen.print(Text(f"and {left} more of the first crossings (with --json)", "dim"))
     receipt(screen, result.receipt)
 
 
@@ -60,8 +66,9 @@ def _crossing(screen: Console, one: Crossing) -> None:
     if one.bx < 0:
         screen.print(Text("  is not in the input"))
     elif one.step.endswith("muons"):
-        _table(screen, "input", one.inputs, INPUT_ORDER)
-    for theirs, ours in one.pairs:
+        _inputs(screen, one)
+    shown = _limit(screen, 2 * AROUND + 5 if one.step.endswith("jets") else 2)
+    for theirs, ours in one.pairs[:shown]:
         row = theirs or ours or {}
         keys = [name for name in PLACING if name in row]
         screen.print(Text("  " + ", ".join(f"{name} {row[name]}" for name in keys), "bold"))
@@ -75,12 +82,40 @@ def _crossing(screen: Console, one: Crossing) -> None:
             screen.print(Text(f"    {text}"))
         if "ieta" in row:
             _towers(screen, one.inputs, row["ieta"], row["iphi"])
+    if len(one.pairs) > shown:
+        left = len(one.pairs) - shown
+        screen.print(Text(f"  and {left} more rows that differ (all with --json)", "dim"))
 
 
-def _table(screen: Console, name: str, rows: Sequence[Row], order: Sequence[str]) -> None:
-    if not rows:
-        screen.print(Text(f"  no {name}"))
+def _limit(screen: Console, lines: int = 1) -> int:
+    """Entries of so many lines that leave the verdict on the screen; all without a terminal."""
+    return max(1, room(screen, OTHERS, 6) // lines) if screen.is_terminal else sys.maxsize
+
+
+def _inputs(screen: Console, one: Crossing) -> None:
+    """Muons that a differing row names come first, when not all fit."""
+    if not one.inputs:
+        screen.print(Text("  no input"))
         return
+    different = [row for pair in one.pairs for row in pair if row is not None]
+    named = {_index(row) for row in different}
+    rows, limit = one.inputs, _limit(screen)
+    if len(rows) > limit:
+        rows = sorted(rows, key=lambda row: _index(row) not in named)
+    _table(screen, rows[:limit], INPUT_ORDER)
+    if len(rows) > limit:
+        left = len(rows) - limit
+        screen.print(Text(f"  and {left} more muons (all with --json)", "dim"))
+
+
+def _index(muon: Row) -> int | None:
+    """Which of the inputs a muon is or came from; None where the row does not say."""
+    if "link" in muon:
+        return SLOTS * (muon["link"] - FIRST_LINK) + muon["slot"]
+    return muon.get("tf_muon_index")
+
+
+def _table(screen: Console, rows: Sequence[Row], order: Sequence[str]) -> None:
     keys = sorted(rows[0], key=lambda k: order.index(k) if k in order else len(order))
     left, shown = screen.width - 2, []
     for key in keys:

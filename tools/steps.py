@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scout40.emulator.calo.config import CONFIGS, CaloConfig
@@ -106,12 +107,19 @@ STEPS = (
 )
 """In the order in which they are asked for their key columns."""
 
+FOREIGN: dict[Start, set[str]] = {
+    "links": {"config", "stage", "seed_et"},
+    "towers": {"link", "slot", "stream", "tf_muon_index"},
+}
+"""Columns that rows of this start never have, but those of the other one do."""
+
 
 @dataclass(frozen=True)
 class Expected:
     """Rows of one file, by rising place.
 
     crossing: int64 running number or time of the crossing. place: int64, crossing and keys.
+    floats: columns of physical values, which the hardware integers beside them stand for.
     """
 
     step: Step
@@ -121,6 +129,7 @@ class Expected:
     place: npt.NDArray[np.int64]
     columns: Columns
     configs: tuple[CaloConfig, ...] = ()
+    floats: tuple[str, ...] = ()
 
 
 def read_expected(path: str, start: Start, config: str | None) -> Expected:
@@ -135,7 +144,12 @@ def read_expected(path: str, start: Start, config: str | None) -> Expected:
     except (OSError, ValueError) as error:
         raise BadInput(f"not a Parquet file: {error}", file=path) from None
     step = _step_of(set(table.column_names), start, path)
-    columns = {name: _integers(table[name], name, path) for name in table.column_names}
+    floats = [field.name for field in table.schema if pa.types.is_floating(field.type)]
+    columns = {
+        name: _integers(table[name], name, path)
+        for name in table.column_names
+        if name not in floats or name in {*step.keys, "orbit", "bx", "event"}
+    }
     configs: tuple[CaloConfig, ...] = ()
     if start == "towers":
         columns, configs = _of_config(columns, config, path)
@@ -151,7 +165,9 @@ def read_expected(path: str, start: Start, config: str | None) -> Expected:
     columns = {name: values[order] for name, values in columns.items()}
     if np.any(np.diff(place[order]) == 0):
         raise BadInput(f"two rows have the same {', '.join(step.keys)} in a crossing", file=path)
-    return Expected(step, path, timed, crossing[order], place[order], columns, configs)
+    return Expected(
+        step, path, timed, crossing[order], place[order], columns, configs, tuple(floats)
+    )
 
 
 def _check(columns: Mapping[str, Array], name: str, bounds: tuple[int, int], path: str) -> None:
@@ -170,10 +186,12 @@ def _integers(column: Any, name: str, path: str) -> Array:
 
 
 def _step_of(names: set[str], start: Start, path: str) -> Step:
+    foreign = sorted(FOREIGN.get(start, set()) & names)
     for step in STEPS:
         keys = set(step.keys) - {"config"}
         told = any(name.startswith("exp_") for name in names) or "link" not in step.keys
-        if step.start == start and keys <= names and told and names & {"bx", "event"}:
+        numbered = bool(names & {"bx", "event"})
+        if step.start == start and keys <= names and told and numbered and not foreign:
             return step
     kinds = []
     for step in (step for step in STEPS if step.start == start):
@@ -181,6 +199,8 @@ def _step_of(names: set[str], start: Start, path: str) -> Step:
         needs += ["any exp_ column"] if "link" in needs else []
         kinds.append(f"{step.name}: {', '.join(needs)}")
     text = f"no rows to compare with; needs bx or event, and of {'; '.join(kinds)}"
+    if foreign:
+        text += f" (and none of: {', '.join(foreign)})"
     raise BadInput(text, file=path)
 
 

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scout40.tools.command import Stop, Task, inputs_argument, json_option, print_json
+from scout40.tools.command import (
+    Stop,
+    Task,
+    finish,
+    inputs_argument,
+    json_option,
+    map_option,
+    overwrite_option,
+    quarantine_option,
+)
 
 if TYPE_CHECKING:
     from scout40.tools.chain import Chain
@@ -23,14 +32,9 @@ if TYPE_CHECKING:
 @inputs_argument
 @click.option("--out", "-o", type=click.Path(), help="FILE.parquet, FILE.arrow or FILE.arrows.")
 @click.option("--tables", is_flag=True, help="A folder with one flat file per object type.")
-@click.option("--overwrite", is_flag=True, help="Replace existing output.")
-@click.option(
-    "--map", "map_file", type=click.Path(dir_okay=False),
-    help="TOML map of branches for plain ROOT trees.",
-)  # fmt: skip
-@click.option(
-    "--quarantine", type=click.Path(file_okay=False), help="Folder that keeps bad packets."
-)
+@overwrite_option
+@map_option
+@quarantine_option
 @json_option
 def command(
     inputs: tuple[str, ...],
@@ -58,11 +62,7 @@ def command(
             stop=stop,
             progress=progress,
         )
-    if json_output:
-        print_json(result.as_dict())
-    else:
-        show(result)
-    raise SystemExit(result.receipt.exit_code)
+    finish(result, json_output, show)
 
 
 @dataclass
@@ -105,10 +105,10 @@ def unpack(
     from scout40.streams.lineage import lineage_of
     from scout40.streams.sinks.arrow import ArrowSink
     from scout40.streams.sources.base import Quarantine, Run
-    from scout40.tools.job import input_files, open_inputs
-    from scout40.tools.pipeline import BX_SECONDS, Never, Taken, crossings_of
-    from scout40.tools.receipt import Receipt
+    from scout40.tools.job import completed, input_files, open_inputs
+    from scout40.tools.pipeline import Never, Taken, crossings_of, receipt_of
 
+    inputs = completed(inputs, chain) if chain is not None else inputs
     source = open_inputs(inputs, map_file)
     run = Run(quarantine=Quarantine(Path(quarantine) if quarantine else None))
     taken = Taken(source, run, stop or Never())
@@ -143,17 +143,11 @@ def unpack(
     finally:
         if sink is not None:
             sink.abort()  # of what was not published
-    receipt = Receipt(
-        command="unpack" if stage is None else "emulate",
-        ledger=run.ledger,
-        seconds=run.ledger.seconds,
-        source=source.name,
-        status=taken.status,
-        lhc_seconds=run.ledger["crossings"].out * BX_SECONDS,
+    receipt = receipt_of(
+        "unpack" if stage is None else "emulate", run, source, taken.status,
         outputs=(str(out),) if out is not None else (),
-        bad=tuple(run.quarantine.reasons),
         notes=stage.notes if stage is not None else (),
-    )
+    )  # fmt: skip
     return Unpacked(receipt, run.ledger.facts.get("rows_read", 0), dict(objects), columns)
 
 

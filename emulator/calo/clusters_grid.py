@@ -21,6 +21,7 @@ from scout40.emulator.calo.geometry import (
 )
 from scout40.streams.block import Table
 from scout40.streams.errors import BadInput
+from scout40.streams.formats.scales import CALO_ETA
 from scout40.streams.jit import njit
 
 Array = npt.NDArray[Any]
@@ -39,7 +40,6 @@ _UPPER = (
     *(1.830, 1.930, 2.043, 2.172, 2.322, 2.5, 2.650, 2.853, 3.139, 3.314, 3.489, 3.664),
     *(3.839, 4.013, 4.191, 4.363, 4.538, 4.716, 4.889, 5.191),
 )
-_ETA_STEP = 0.0435
 _SHIFT = 0.251
 """Fine positions lie this part of a tower from its centre: a quarter, and no tie in rounding."""
 
@@ -107,7 +107,7 @@ def electromagnetic(et: Array, ratio: Array, misc: Array) -> npt.NDArray[np.uint
 
 def _nearest(eta: float) -> int:
     """Code of eta at the global trigger: the nearest multiple of 0.0435, with the sign."""
-    code = min(range(115), key=lambda k: abs(abs(eta) - k * _ETA_STEP))
+    code = min(range(115), key=lambda k: abs(abs(eta) - k * CALO_ETA.lsb))
     return code if eta > 0 else -code
 
 

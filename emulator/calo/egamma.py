@@ -28,29 +28,20 @@ from typing import Any
 
 import numpy as np
 
-from scout40.emulator.calo import clusters
 from scout40.emulator.calo.clusters import (
-    CELL_PHI,
     CELL_ROW,
-    HW_ET,
     HW_ETA,
     HW_ISO,
     HW_PHI,
     ISO_ET,
     RAW_ET,
-    SEED,
     area,
     around_of,
-    clear,
-    clear_ring,
     energy,
     fine_phi,
-    is_maximum,
     mask_of,
     members,
-    send,
     shape_of,
-    sort_ring,
     trimmed,
 )
 from scout40.emulator.calo.clusters_grid import (
@@ -58,93 +49,25 @@ from scout40.emulator.calo.clusters_grid import (
     FINE_GRAIN,
     RATIO_SHIFT,
     ZERO,
-    count_towers,
-    fill_side_grids,
-    tower_columns,
 )
-from scout40.emulator.calo.clusters_tables import EG_ET, EG_ETA, EG_TOWERS, ClusterTables
-from scout40.emulator.calo.geometry import FIRST, N_M, N_PHI, STRIDE, fill_grid
-from scout40.streams.block import Table
-from scout40.streams.errors import BadInput
+from scout40.emulator.calo.clusters_tables import EG_ET, EG_ETA, EG_TOWERS
+from scout40.emulator.calo.geometry import FIRST, N_M, N_PHI, STRIDE
 from scout40.streams.jit import njit, pointer
 
-MAX_RING = 28
+EGAMMA_RINGS = 28
 ALWAYS = 256
 """From this Et on (LSB 0.5 GeV) nothing but the position is asked of a candidate."""
 BARREL = 16
 RATIO_BARREL, RATIO_ENDCAP = 3, 4
 NO_LIMIT = 255
 LARGEST_RAW, LARGEST = 255, 4095
+LARGEST_COUNT = 255
 GOOD_SHAPE = 9
 FACTOR_BITS = 8
 
 
-def egamma(towers: Table, tables: ClusterTables | None = None) -> Table:
-    """e/gammas of each crossing, up to 12 in falling order of Et.
-
-    towers:
-        table ``tower`` with er_bits and misc_bits; without these there is no electron below 128
-        GeV. tables: see clusters_tables.py.
-
-    Columns: hw_et, hw_eta, hw_phi, hw_iso as UgtEgamma; raw_et, iso_et (Et in the isolation area),
-    ieta, iphi of the seed. Raises BadInput for a tower that cannot be.
-    """
-    columns = tower_columns(towers)
-    output = clusters.found(len(towers.offsets) - 1)
-    arrays = (tables or ClusterTables()).arrays()
-    bad = _egammas(columns, arrays, clusters.lookup(), clusters.scratch(), output)
-    if bad >= 0:
-        raise BadInput(f"tower {bad} comes twice in its crossing", field="hw_eta")
-    return clusters.table_of(output)
-
-
 @njit
-def _egammas(towers: Any, tables: Any, look: Any, work: Any, output: Any) -> Any:
-    """All crossings; index of a tower that comes twice, or -1."""
-    base = 0
-    for crossing in range(output.counts.shape[0]):
-        start, stop = towers.offsets[crossing], towers.offsets[crossing + 1]
-        clear(work)
-        highest, bad = fill_grid(
-            work.grid, towers.hw_et, towers.hw_eta, towers.hw_phi, towers.row_of, start, stop
-        )
-        if bad >= 0:
-            return bad
-        if highest < SEED:
-            continue
-        fill_side_grids(towers, start, stop, work.em, work.flags)
-        count = min(count_towers(towers, start, stop), 255)
-        name = 0
-        for side in range(2):
-            for ring in range(1, MAX_RING + 1):
-                name = _ring(tables, look, work, side, ring, count, name)
-                sort_ring(look, work.ring, work.best, side)
-        base = send(look, work, output, crossing, base)
-    return -1
-
-
-@njit
-def _ring(tables: Any, look: Any, work: Any, side: int, ring: int, count: int, name: int) -> Any:
-    """Candidates of one ring into the sorter's places; the next free name."""
-    row = N_M - 1 + ring if side == 0 else N_M - ring
-    grid = pointer(work.grid)
-    clear_ring(work.ring)
-    for column in range(N_PHI):
-        cell = FIRST + row * STRIDE + column
-        if grid[cell] < SEED or not is_maximum(grid, cell, 1, 4):
-            continue
-        et = _candidate(tables, look, work, cell, row, ring, count, name)
-        if et > 0:
-            work.candidates[name, HW_ET] = et
-            work.candidates[name, CELL_PHI] = column + 1
-            place = (N_PHI - 1 - column) // 4
-            work.ring[place] = et << 16 | name
-            name += 1
-    return name
-
-
-@njit
-def _candidate(
+def egamma_candidate(
     tables: Any, look: Any, work: Any, cell: int, row: int, ring: int, count: int, name: int
 ) -> Any:
     """Write all but hw_et and the azimuth of the tower; returns Et, 0 when it is no e/gamma."""
@@ -213,7 +136,7 @@ def _iso_bits(tables: Any, ring: int, raw: int, count: int, isolation: int) -> A
         return bits
     compress = tables.eg_compress
     inner = compress[EG_ET + min(raw, LARGEST_RAW)] | compress[EG_ETA + ring]
-    address = inner << 1 | compress[EG_TOWERS + count]
+    address = inner << 1 | compress[EG_TOWERS + min(count, LARGEST_COUNT)]
     if tables.eg_iso_tight.shape[0]:
         limit = tables.eg_iso_tight[address]
         bits |= int(isolation < limit or limit > NO_LIMIT)

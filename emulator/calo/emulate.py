@@ -13,10 +13,9 @@ from scout40.emulator.calo.calibration import (
 )
 from scout40.emulator.calo.clusters_tables import ClusterTables, read_cluster_tables
 from scout40.emulator.calo.config import CaloConfig
-from scout40.emulator.calo.egamma import egamma
+from scout40.emulator.calo.egamma_tau import egamma, taus
 from scout40.emulator.calo.jets import find_jets
 from scout40.emulator.calo.sums import energy_sums
-from scout40.emulator.calo.tau import taus
 from scout40.streams.block import Block
 from scout40.streams.errors import BadConfig
 

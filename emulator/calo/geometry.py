@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from scout40.streams.formats.tower import TOWER_ETA
+from scout40.streams.formats.scales import CALO_ETA
+from scout40.streams.formats.tower import IETAS, IPHIS, TOWER_ETA, CaloTower
 from scout40.streams.jit import njit
 
 Array = npt.NDArray[Any]
 
-N_PHI = 72
-N_M = 40
+N_PHI = IPHIS
+N_ROWS = len(IETAS)
+N_M = N_ROWS // 2
 """Rows of one eta side."""
-N_ROWS = 2 * N_M
 HALO_ETA = 7
 HALO_PHI = 8
 STRIDE = N_PHI + 2 * HALO_PHI
@@ -32,30 +33,19 @@ CELLS = (N_ROWS + 2 * HALO_ETA) * STRIDE
 FIRST = HALO_ETA * STRIDE + HALO_PHI
 """Cell of row 0, iphi 1."""
 
-MAX_ET = 511
-"""Towers have 9 bits."""
+MAX_ET = CaloTower.fields["hw_et"].limit
 SATURATED = 509
-"""Codes 509, 510 and 511 say that HCAL, ECAL or both were saturated."""
+"""From this code on a tower is saturated: 509 HCAL, 510 ECAL, 511 both."""
 
 NO_ROW = 255
 
 
-def _row_of() -> npt.NDArray[np.uint8]:
-    rows = np.full(256, NO_ROW, np.uint8)
-    for ieta in range(-41, 42):
-        size = abs(ieta)
-        if size in (0, 29):
-            continue
-        m = size if size < 29 else size - 1
-        rows[ieta & 0xFF] = N_M - 1 + m if ieta > 0 else N_M - m
-    return rows
-
-
-ROW_OF = _row_of()
-"""uint8 (256,): row of ieta (as unsigned byte); NO_ROW where there is no such tower."""
-
-IETA_OF_ROW = np.argsort(ROW_OF, kind="stable")[:N_ROWS].astype(np.uint8).view(np.int8)
+IETA_OF_ROW = np.array(IETAS, np.int8)
 """int8 (80,): ieta of a row."""
+
+ROW_OF = np.full(256, NO_ROW, np.uint8)
+ROW_OF[IETA_OF_ROW.view(np.uint8)] = np.arange(N_ROWS)
+"""uint8 (256,): row of ieta (as unsigned byte); NO_ROW where there is no such tower."""
 
 M_OF_ROW = np.array([N_M - r if r < N_M else r - N_M + 1 for r in range(N_ROWS)], np.int64)
 """int64 (80,): |m| of a row."""
@@ -73,7 +63,7 @@ first, on each side rings m = 1, 5, 9 ..., then 2, 6 ..., 3, 7 ..., 4, 8 ..."""
 
 def _gt_eta() -> npt.NDArray[np.int8]:
     centres = TOWER_ETA.convert(IETA_OF_ROW.astype(np.int64)).astype(np.float64)
-    return np.rint(centres / 0.0435).astype(np.int8)
+    return np.rint(centres / CALO_ETA.lsb).astype(np.int8)
 
 
 GT_ETA_OF_ROW = _gt_eta()

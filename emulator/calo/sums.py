@@ -31,6 +31,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from scout40.emulator.calo.calibration import OVERFLOW
 from scout40.emulator.calo.clusters_grid import (
     FINE_GRAIN,
     HCAL,
@@ -39,7 +40,8 @@ from scout40.emulator.calo.clusters_grid import (
 )
 from scout40.emulator.calo.clusters_tables import EG_TOWERS, ClusterTables
 from scout40.emulator.calo.cordic import ROTATIONS, cordic, cosines, sines
-from scout40.emulator.calo.geometry import NO_ROW
+from scout40.emulator.calo.geometry import N_PHI, NO_ROW, SATURATED
+from scout40.emulator.calo.jets import MAX_DEMUX_ET
 from scout40.streams.block import Table
 from scout40.streams.errors import BadInput
 from scout40.streams.formats.ugt import UgtSums
@@ -54,10 +56,8 @@ JET_ETA = 57
 """Codes of eta that belong to |ieta| <= 26."""
 TOWER_RING = 28
 LIMIT = 4095
-SATURATED_JET = 65535
-SATURATED_WORD = 2047
-SATURATED_TOWER = 509
-"""HCAL saturated; 510 ECAL, 511 both."""
+SATURATED_JET = OVERFLOW
+SATURATED_WORD = MAX_DEMUX_ET
 FLAT_RING = 13
 """Below this ring the threshold does not depend on pile-up."""
 MAX_COUNT = 15
@@ -122,13 +122,13 @@ def _jet_columns(jets: Table) -> _Jets:
     size = abs(np.asarray(jets[eta_name], np.int64))
     phi = np.asarray(jets[phi_name], np.int64)
     column = phi - 1 if raw else (phi + 1) // 2 - 1
-    bad = (et > 0) & ((column < 0) | (column >= 72))
+    bad = (et > 0) & ((column < 0) | (column >= N_PHI))
     if bad.any():
         at = int(bad.argmax())
         raise BadInput(f"jet {at}: {int(phi[at])} is no azimuth of a jet", field=phi_name)
     central = size <= (JET_RING if raw else JET_ETA)
     saturated = et >= (SATURATED_JET if raw else SATURATED_WORD)
-    return _Jets(jets.offsets, et, central, np.clip(column, 0, 71), saturated)
+    return _Jets(jets.offsets, et, central, np.clip(column, 0, N_PHI - 1), saturated)
 
 
 @njit
@@ -195,7 +195,7 @@ def _tower_sums(towers: Any, table: Any, met: Any, compress: Any, out: Any) -> N
             if place == NO_ROW:
                 continue
             ring = towers.ring_of[place]
-            saturated = et >= SATURATED_TOWER
+            saturated = et >= SATURATED
             if et > _threshold(met, compress, count, ring):
                 dx = et * table.cos[towers.hw_phi[k] - 1]
                 dy = et * table.sin[towers.hw_phi[k] - 1]
@@ -211,7 +211,7 @@ def _tower_sums(towers: Any, table: Any, met: Any, compress: Any, out: Any) -> N
                 out[row, 1] += towers.em[k]
                 out[row, 2] += et > 0
                 full |= saturated
-                em_full |= et > SATURATED_TOWER
+                em_full |= et > SATURATED
             else:
                 side = 7 if towers.hw_eta[k] > 0 else 9
                 out[row, side] += towers.flags[k] & HCAL != 0

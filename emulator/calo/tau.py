@@ -36,11 +36,8 @@ from typing import Any
 
 import numpy as np
 
-from scout40.emulator.calo import clusters
 from scout40.emulator.calo.clusters import (
-    CELL_PHI,
     CELL_ROW,
-    HW_ET,
     HW_ETA,
     HW_ISO,
     HW_PHI,
@@ -51,31 +48,22 @@ from scout40.emulator.calo.clusters import (
     SS,
     SW,
     around_of,
-    clear,
-    clear_ring,
     energy,
     fine_phi,
     is_maximum,
     members,
-    send,
-    sort_ring,
     step,
     trimmed,
 )
 from scout40.emulator.calo.clusters_grid import (
     E_OVER_H,
     ZERO,
-    count_towers,
-    fill_side_grids,
-    tower_columns,
 )
-from scout40.emulator.calo.clusters_tables import TAU_ET, TAU_TOWERS, ClusterTables
-from scout40.emulator.calo.geometry import FIRST, N_M, N_PHI, STRIDE, fill_grid
-from scout40.streams.block import Table
-from scout40.streams.errors import BadInput
+from scout40.emulator.calo.clusters_tables import TAU_ET, TAU_TOWERS
+from scout40.emulator.calo.geometry import FIRST, N_M, N_PHI, STRIDE
 from scout40.streams.jit import njit, pointer
 
-MAX_RING = 25
+TAU_RINGS = 25
 NO_LIMIT = 255
 LARGEST_RAW, LARGEST_FACTORED, LARGEST = 255, 8191, 4095
 LARGEST_COUNT = 1023
@@ -83,70 +71,8 @@ FACTOR_BITS = 9
 NONE = -1
 
 
-def taus(towers: Table, tables: ClusterTables | None = None) -> Table:
-    """Taus of each crossing, up to 12 in falling order of Et.
-
-    towers:
-        table ``tower``; misc_bits only matter to the calibration. tables: see clusters_tables.py.
-
-    Columns: hw_et, hw_eta, hw_phi, hw_iso as UgtTau; raw_et, iso_et (Et in the isolation area),
-    ieta, iphi of the seed. Raises BadInput for a tower that cannot be.
-    """
-    columns = tower_columns(towers)
-    output = clusters.found(len(towers.offsets) - 1)
-    arrays = (tables or ClusterTables()).arrays()
-    bad = _taus(columns, arrays, clusters.lookup(), clusters.scratch(), output)
-    if bad >= 0:
-        raise BadInput(f"tower {bad} comes twice in its crossing", field="hw_eta")
-    return clusters.table_of(output)
-
-
 @njit
-def _taus(towers: Any, tables: Any, look: Any, work: Any, output: Any) -> Any:
-    """All crossings; index of a tower that comes twice, or -1."""
-    base = 0
-    for crossing in range(output.counts.shape[0]):
-        start, stop = towers.offsets[crossing], towers.offsets[crossing + 1]
-        clear(work)
-        highest, bad = fill_grid(
-            work.grid, towers.hw_et, towers.hw_eta, towers.hw_phi, towers.row_of, start, stop
-        )
-        if bad >= 0:
-            return bad
-        if highest < SEED:
-            continue
-        fill_side_grids(towers, start, stop, work.em, work.flags)
-        count = min(count_towers(towers, start, stop), LARGEST_COUNT)
-        name = 0
-        for side in range(2):
-            for ring in range(1, MAX_RING + 1):
-                name = _ring(tables, look, work, side, ring, count, name)
-                sort_ring(look, work.ring, work.best, side)
-        base = send(look, work, output, crossing, base)
-    return -1
-
-
-@njit
-def _ring(tables: Any, look: Any, work: Any, side: int, ring: int, count: int, name: int) -> Any:
-    """Candidates of one ring into the sorter's places; the next free name."""
-    row = N_M - 1 + ring if side == 0 else N_M - ring
-    grid = pointer(work.grid)
-    clear_ring(work.ring)
-    for column in range(N_PHI):
-        cell = FIRST + row * STRIDE + column
-        if grid[cell] < SEED or not is_maximum(grid, cell, 1, 4):
-            continue
-        et = _candidate(tables, look, work, cell, row, ring, count, name)
-        if et > 0:
-            work.candidates[name, HW_ET] = et
-            work.candidates[name, CELL_PHI] = column + 1
-            work.ring[(N_PHI - 1 - column) // 4] = et << 16 | name
-            name += 1
-    return name
-
-
-@njit
-def _candidate(
+def tau_candidate(
     tables: Any, look: Any, work: Any, cell: int, row: int, ring: int, count: int, name: int
 ) -> Any:
     """Write all but hw_et and the azimuth of the tower; returns Et."""
@@ -250,5 +176,5 @@ def _iso_bit(tables: Any, ring: int, raw: int, count: int, isolation: int) -> An
         return 0
     compress = tables.tau_compress
     address = compress[ring] << 10 | compress[TAU_ET + min(raw, LARGEST_RAW)] << 5
-    limit = tables.tau_iso[address | compress[TAU_TOWERS + count]]
+    limit = tables.tau_iso[address | compress[TAU_TOWERS + min(count, LARGEST_COUNT)]]
     return int(isolation < limit or limit > NO_LIMIT)

@@ -35,6 +35,7 @@ from scout40.emulator.ugmt.addresses import (
     same_barrel_segment,
     same_endcap_segment,
 )
+from scout40.emulator.ugmt.links import N_LINKS, PHI_TURN
 from scout40.emulator.ugmt.neighbours import (
     BETWEEN,
     BMTF_ADDRESS,
@@ -46,8 +47,7 @@ from scout40.emulator.ugmt.neighbours import (
 from scout40.emulator.ugt.bits import lowest_bit
 from scout40.streams.jit import njit
 
-_LINKS = 36
-_TURN, _HALF_TURN, _MAX_DPHI, _MAX_DETA = 576, 288, 7, 31
+_HALF_TURN, _MAX_DPHI, _MAX_DETA = PHI_TURN // 2, 7, 31
 _CELLS, _CELL = 64, 9
 WITHIN, BETWEEN_FINDERS = 1, 2
 """Bits of ``Crossing.cancel``: by a muon of the same track finder, by one of another."""
@@ -128,10 +128,10 @@ def _by_coordinates(
             around &= around - 1
             for m in range(at.start[second], at.stop[second]):
                 deta, dphi = abs(at.eta[k] - at.eta[m]), abs(at.phi[k] - at.phi[m])
-                dphi = _TURN - dphi if dphi > _HALF_TURN else dphi
+                dphi = PHI_TURN - dphi if dphi > _HALF_TURN else dphi
                 if (deta > _MAX_DETA) | (dphi > _MAX_DPHI):  # one branch, not two
                     continue
-                kind = near.kind[link * _LINKS + second]
+                kind = near.kind[link * N_LINKS + second]
                 if mixed:
                     kind = _mixed_kind(k, m, used, at, near)
                 fine = at.fine[k] & at.fine[m]
@@ -153,7 +153,7 @@ def _by_address(
         while others:
             second = lowest_bit(np.uint64(others))
             others &= others - 1
-            kind = rules.near.kind[first * _LINKS + second]
+            kind = rules.near.kind[first * N_LINKS + second]
             for k in range(at.start[first], at.stop[first]):
                 for m in range(at.start[second], at.stop[second]):
                     one, other = at.row[k], at.row[m]
@@ -189,7 +189,7 @@ def _mixed_kind(k: int, m: int, used: int, at: Crossing, near: Neighbours) -> in
         return NONE
     first = _first_link(first, at.eta[k] > 0, used, at, near)
     second = _first_link(second, at.eta[m] > 0, used, at, near)
-    return int(near.kind[first * _LINKS + second])
+    return int(near.kind[first * N_LINKS + second])
 
 
 @njit

@@ -13,20 +13,17 @@ behaviour. The form was found by us from the tables.
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
 from scout40.emulator.ugmt.firmware import Ellipse
+from scout40.streams.formats.scales import MUON_ETA, MUON_PHI
 
 Values = npt.NDArray[np.int64]
 
 PT_BITS, QUAL_BITS, SUM_BITS = 9, 4, 5
 DETA_BITS, DPHI_BITS = 5, 3
 
-_ETA_UNIT = 0.010875
-_PHI_UNIT = 2.0 * math.pi / 576.0
 _MILLI_UNIT, _MILLI_SUM = 11, 174  # units of eta and phi, and sums, in 0.001
 _INNER_EDGE, _OUTER_EDGES = 178, (2108, 2350)
 
@@ -71,7 +68,7 @@ def match(ellipse: Ellipse, eta_bits: int) -> Values:
     dphi = np.arange(1 << DPHI_BITS)[None, :]
     halves = []
     for factor in (ellipse.eta_factor_coarse, ellipse.eta_factor):
-        eta, phi = factor * deta * _ETA_UNIT, ellipse.phi_factor * dphi * _PHI_UNIT
+        eta, phi = factor * deta * MUON_ETA.lsb, ellipse.phi_factor * dphi * MUON_PHI.lsb
         inside = (np.sqrt(eta**2 + phi**2) <= ellipse.max_dr) & (deta < 1 << eta_bits)
         halves.append(inside.ravel())
     return np.concatenate(halves).astype(np.int64)

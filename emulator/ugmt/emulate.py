@@ -13,7 +13,7 @@ from scout40.emulator.ugmt.cancel_out import WITHIN, CancelRules, Crossing
 from scout40.emulator.ugmt.extrapolate import extrapolation_rules
 from scout40.emulator.ugmt.firmware import Firmware
 from scout40.emulator.ugmt.inputs import address_columns, bad_row, calo_sums, muon_columns
-from scout40.emulator.ugmt.isolate import N_CALO_PHI, isolation_rules
+from scout40.emulator.ugmt.isolate import isolation_rules
 from scout40.emulator.ugmt.kernel import (
     DISORDER,
     Kept,
@@ -29,6 +29,7 @@ from scout40.emulator.ugmt.quality import output_quality
 from scout40.emulator.ugmt.sort import N_STREAMS, STRIDE, SortLists
 from scout40.emulator.ugmt.tables import Tables
 from scout40.streams.block import Block, Table
+from scout40.streams.formats.track_finder import REGIONS
 
 Array = npt.NDArray[Any]
 Columns = dict[str, Array]
@@ -60,7 +61,7 @@ class Ugmt:
         """The block with tables ``mu`` and ``mu_intermediate``; a pure function.
 
         block:
-            table ``tfmu``, columns as in ``inputs.MUON_RANGES`` and the track addresses that the
+            table ``tfmu``, columns as in ``inputs.MUON_COLUMNS`` and the track addresses that the
             firmware compares, in a crossing ordered by link and slot; muons of hw_pt 0 do not
             exist. Table ``calosum`` (ieta, iphi, et) if there are calorimeter sums.
         details:
@@ -109,8 +110,8 @@ class Ugmt:
         out = self._muons(columns, found, kept.row[:count])
         out["hw_iso"] = kept.iso[:count]
         out["hw_iso_sum"] = kept.iso_sum[:count]
-        out["calo_eta_index"] = (cell // N_CALO_PHI).astype(np.uint8)
-        out["calo_phi_index"] = (cell % N_CALO_PHI).astype(np.uint8)
+        out["calo_eta_index"] = (cell // REGIONS).astype(np.uint8)
+        out["calo_phi_index"] = (cell % REGIONS).astype(np.uint8)
         return Table(out, kept.offsets)
 
     def _intermediate(self, columns: Columns, found: PerMuon, kept: Kept) -> Table:

@@ -15,47 +15,22 @@ from scout40.emulator.ugmt.addresses import (
 )
 from scout40.emulator.ugmt.cancel_out import Addresses
 from scout40.emulator.ugmt.firmware import Firmware
-from scout40.emulator.ugmt.isolate import N_CALO_ETA, N_CALO_PHI, NOT_SENT, CaloSums
+from scout40.emulator.ugmt.isolate import NOT_SENT, CaloSums
 from scout40.streams.block import Block, Table
 from scout40.streams.errors import BadInput
+from scout40.streams.formats.track_finder import (
+    CALOSUM_RANGES,
+    EMTF_ADDRESS,
+    REGIONS,
+    RINGS,
+    TFMU,
+    TFMU_RANGES,
+)
 
 Array = npt.NDArray[Any]
 
-MUON_RANGES: dict[str, tuple[int, int]] = {
-    "link": (36, 71),
-    "slot": (0, 2),
-    "hw_pt": (0, 511),
-    "hw_pt_unconstrained": (0, 255),
-    "hw_dxy": (0, 3),
-    "hw_phi": (-128, 127),
-    "hw_eta": (-256, 255),
-    "hw_hf": (0, 1),
-    "hw_sign": (0, 1),
-    "hw_sign_valid": (0, 1),
-    "hw_qual": (0, 15),
-}
-"""Columns that table ``tfmu`` must have: lowest and highest value."""
-
-BARREL_RANGES: dict[str, tuple[int, int]] = {
-    "wheel_side": (0, 1),
-    "wheel_num": (0, 3),
-    **{f"stat{station}": (0, 15) for station in range(1, 5)},
-}
-"""Barrel track address; a firmware looks at three of the stations."""
-
-ENDCAP_RANGES: dict[str, tuple[int, int]] = {
-    f"me{station}_{part}": (0, 1 if part == "seg" else 7)
-    for station in range(1, 5)
-    for part in ("seg", "ch")
-}
-"""Endcap track address, in the order of ``EndcapAddresses``."""
-
-SUM_RANGES: dict[str, tuple[int, int]] = {
-    "ieta": (0, N_CALO_ETA - 1),
-    "iphi": (0, N_CALO_PHI - 1),
-    "et": (0, 31),
-}
-"""Columns of table ``calosum``."""
+MUON_COLUMNS = ("link", "slot", *(name for name in TFMU if name.startswith("hw_")))
+"""Columns that table ``tfmu`` must have, besides the track addresses that a firmware compares."""
 
 Columns = dict[str, Array]
 
@@ -71,8 +46,8 @@ def muon_columns(block: Block) -> Columns:
     table = block.tables["tfmu"]
     empty = table["hw_pt"] == 0 if "hw_pt" in table.columns else None
     return {
-        name: _column(block, "tfmu", name, limits, _narrow(limits), empty)
-        for name, limits in MUON_RANGES.items()
+        name: _column(block, "tfmu", name, TFMU_RANGES[name], _narrow(TFMU_RANGES[name]), empty)
+        for name in MUON_COLUMNS
     }
 
 
@@ -90,28 +65,28 @@ def address_columns(block: Block, fw: Firmware) -> Addresses:
     stations = (f"stat{station}" for station in barrel_stations(fw))
     barrel = ("wheel_side", "wheel_num", *stations)
 
-    def columns(names: Iterable[str], ranges: dict[str, tuple[int, int]], wanted: bool) -> Any:
+    def columns(names: Iterable[str], wanted: bool) -> Any:
         for name in names:
             if wanted:
-                yield _column(block, "tfmu", name, ranges[name], np.int8, empty)
+                yield _column(block, "tfmu", name, TFMU_RANGES[name], np.int8, empty)
             else:
                 yield np.zeros(0, np.int8)
 
     return Addresses(
-        BarrelAddresses(*columns(barrel, BARREL_RANGES, fw.bmtf != "off")),
-        EndcapAddresses(*columns(ENDCAP_RANGES, ENDCAP_RANGES, fw.emtf == "addresses")),
+        BarrelAddresses(*columns(barrel, fw.bmtf != "off")),
+        EndcapAddresses(*columns(EMTF_ADDRESS, fw.emtf == "addresses")),
     )
 
 
 def calo_sums(block: Block) -> CaloSums:
     """Table ``calosum`` checked; without it arrays of length 0."""
-    grid = np.full(N_CALO_ETA * N_CALO_PHI, NOT_SENT, np.int64)
+    grid = np.full(RINGS * REGIONS, NOT_SENT, np.int64)
     if "calosum" not in block.tables:
         nothing = np.zeros(0, np.int8)
         return CaloSums(nothing, nothing, nothing, np.zeros(0, np.int32), grid)
     ieta, iphi, et = (
         _column(block, "calosum", name, limits, np.int8, None)
-        for name, limits in SUM_RANGES.items()
+        for name, limits in CALOSUM_RANGES.items()
     )
     return CaloSums(ieta, iphi, et, np.array(block.tables["calosum"].offsets, np.int32), grid)
 

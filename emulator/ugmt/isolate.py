@@ -13,13 +13,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from scout40.emulator.ugmt.tables import Tables
+from scout40.streams.formats.track_finder import REGIONS
 from scout40.streams.jit import njit
 
-N_CALO_ETA, N_CALO_PHI = 28, 36
 NOT_SENT = -1
 _PT_BITS = 9
 _ETA_MASK = 511  # 9-bit two's complement
-_COLUMNS = 36
 
 
 class IsolationRules(NamedTuple):
@@ -57,7 +56,7 @@ def isolation_rules(tables: Tables) -> IsolationRules:
 @njit
 def calo_place(phi: int, eta: int, rules: IsolationRules) -> int:
     """Place eta index * 36 + phi index of the sum at vertex coordinates."""
-    return int(rules.eta_index[eta & _ETA_MASK] * _COLUMNS + rules.phi_index[phi])
+    return int(rules.eta_index[eta & _ETA_MASK] * REGIONS + rules.phi_index[phi])
 
 
 @njit
@@ -70,7 +69,7 @@ def isolation_bits(total: int, pt: int, rules: IsolationRules) -> int:
 def unfold(crossing: int, calo: CaloSums) -> int:
     """Put the sums of a crossing into the grid; the object that repeats a place, or -1."""
     for k in range(calo.offsets[crossing], calo.offsets[crossing + 1]):
-        place = calo.ieta[k] * _COLUMNS + calo.iphi[k]
+        place = calo.ieta[k] * REGIONS + calo.iphi[k]
         if calo.grid[place] != NOT_SENT:
             return k
         calo.grid[place] = calo.et[k]
@@ -81,4 +80,4 @@ def unfold(crossing: int, calo: CaloSums) -> int:
 def clear(crossing: int, calo: CaloSums) -> None:
     """Take the sums of a crossing out of the grid again."""
     for k in range(calo.offsets[crossing], calo.offsets[crossing + 1]):
-        calo.grid[calo.ieta[k] * _COLUMNS + calo.iphi[k]] = NOT_SENT
+        calo.grid[calo.ieta[k] * REGIONS + calo.iphi[k]] = NOT_SENT

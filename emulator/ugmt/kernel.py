@@ -21,6 +21,7 @@ from scout40.emulator.ugmt.isolate import (
     isolation_bits,
     unfold,
 )
+from scout40.emulator.ugmt.links import BMTF, EMTF, FIRST_LINK, N_LINKS, PHI_TURN
 from scout40.emulator.ugmt.neighbours import Neighbours
 from scout40.emulator.ugmt.sort import (
     FINAL,
@@ -34,9 +35,7 @@ from scout40.emulator.ugmt.sort import (
 )
 from scout40.streams.jit import njit, pointer
 
-_LINKS, _TURN = 36, 576
-_NEGATIVE_SIDE = 18  # links less 36 from here on belong to the negative side, the barrel aside
-_BMTF, _EMTF, _FIRST_LINK = 0, 2, 36
+_NEGATIVE_SIDE = N_LINKS // 2  # links less 36 from here on are of that side, the barrel aside
 _DISORDER, _REPEATED_SUM = 1, 2
 DISORDER, REPEATED_SUM = _DISORDER, _REPEATED_SUM
 """Reasons to stop: input muons not in order of link and slot; a calorimeter sum sent twice."""
@@ -114,8 +113,7 @@ def emulate(
     Fills ``found`` and ``kept``. From here on arrays are
     pointers, see ``streams.jit``: with arrays it takes ten times as long.
     """
-    link, cancel, near, move = rules.links, rules.cancel, rules.cancel.near, rules.extrapolation
-    barrel, endcap, isolation = addresses.barrel, addresses.endcap, rules.isolation
+    barrel, endcap = addresses.barrel, addresses.endcap
     return _crossings(
         len(raw.offsets) - 1,
         len(calo.offsets) > 0,
@@ -140,30 +138,7 @@ def emulate(
             pointer(calo.ieta), pointer(calo.iphi), pointer(calo.et), pointer(calo.offsets),
             pointer(calo.grid),
         ),
-        Rules(
-            LinkRules(
-                pointer(link.track_finder), pointer(link.phi_offset), pointer(link.stream),
-                pointer(link.capacity), pointer(link.rank),
-            ),
-            CancelRules(
-                Neighbours(
-                    pointer(near.kind), pointer(near.lower), pointer(near.crossed),
-                    pointer(near.by_address), near.has_addresses, pointer(near.mirror),
-                ),
-                pointer(cancel.match),
-                AddressRules(
-                    pointer(cancel.addresses.relation), pointer(cancel.addresses.codes)
-                ),
-            ),
-            ExtrapolationRules(
-                pointer(move.phi), pointer(move.eta), move.eta_shift, move.eta_mask,
-                move.pt_bits, move.phi_shift,
-            ),
-            IsolationRules(
-                pointer(isolation.phi_index), pointer(isolation.eta_index),
-                pointer(isolation.absolute), pointer(isolation.relative),
-            ),
-        ),
+        _rules(rules),
         Crossing(
             pointer(at.row), pointer(at.link), pointer(at.qual), pointer(at.eta),
             pointer(at.phi), pointer(at.fine), pointer(at.cancel), pointer(at.links),
@@ -180,6 +155,37 @@ def emulate(
             pointer(kept.offsets), pointer(kept.row), pointer(kept.iso), pointer(kept.iso_sum),
             pointer(kept.calo_place), pointer(kept.between_offsets), pointer(kept.between_row),
             pointer(kept.stream), pointer(kept.position),
+        ),
+    )  # fmt: skip
+
+
+@njit
+def _rules(rules: Rules) -> Rules:
+    """The same with pointers for arrays."""
+    link, cancel, near = rules.links, rules.cancel, rules.cancel.near
+    move, isolation = rules.extrapolation, rules.isolation
+    return Rules(
+        LinkRules(
+            pointer(link.track_finder), pointer(link.phi_offset), pointer(link.stream),
+            pointer(link.capacity), pointer(link.rank),
+        ),
+        CancelRules(
+            Neighbours(
+                pointer(near.kind), pointer(near.lower), pointer(near.crossed),
+                pointer(near.by_address), near.has_addresses, pointer(near.mirror),
+            ),
+            pointer(cancel.match),
+            AddressRules(
+                pointer(cancel.addresses.relation), pointer(cancel.addresses.codes)
+            ),
+        ),
+        ExtrapolationRules(
+            pointer(move.phi), pointer(move.eta), move.eta_shift, move.eta_mask,
+            move.pt_bits, move.phi_shift,
+        ),
+        IsolationRules(
+            pointer(isolation.phi_index), pointer(isolation.eta_index),
+            pointer(isolation.absolute), pointer(isolation.relative),
         ),
     )  # fmt: skip
 
@@ -219,7 +225,7 @@ def _prepare(
     """
     count, used, mixed, last = 0, 0, False, -1
     for row in range(begin, end):
-        link, pt, eta = raw.link[row] - _FIRST_LINK, raw.pt[row], raw.eta[row]
+        link, pt, eta = raw.link[row] - FIRST_LINK, raw.pt[row], raw.eta[row]
         key = 4 * link + raw.slot[row]
         if key <= last:
             return count, used, mixed, row
@@ -230,7 +236,7 @@ def _prepare(
             at.start[link] = count
             used |= 1 << link
         finder = rules.links.track_finder[link]
-        mixed |= finder != _BMTF and (eta > 0) == (link >= _NEGATIVE_SIDE)
+        mixed |= finder != BMTF and (eta > 0) == (link >= _NEGATIVE_SIDE)
         phi = _turned(rules.links.phi_offset[link] + raw.local_phi[row])
         place = address(pt, eta, finder, rules.extrapolation)
         dphi = phi_move(place, raw.sign[row], rules.extrapolation)
@@ -241,7 +247,7 @@ def _prepare(
         found.rank[row] = rules.links.rank[qual << 9 | pt]
         at.row[count], at.link[count], at.qual[count] = row, link, qual
         at.eta[count], at.phi[count], at.cancel[count] = eta, phi, 0
-        at.fine[count] = raw.hf[row] | (finder == _EMTF)
+        at.fine[count] = raw.hf[row] | (finder == EMTF)
         count += 1
         at.stop[link] = count
     return count, used, mixed, -1
@@ -251,8 +257,8 @@ def _prepare(
 def _turned(phi: int) -> int:
     """Azimuth less than a turn off, brought to 0..575."""
     if phi < 0:
-        return phi + _TURN
-    return phi - _TURN if phi >= _TURN else phi
+        return phi + PHI_TURN
+    return phi - PHI_TURN if phi >= PHI_TURN else phi
 
 
 @njit
@@ -264,7 +270,7 @@ def _sort(count: int, at: Crossing, rules: LinkRules, lists: SortLists, found: P
         row = at.row[k]
         found.cancel[row] = at.cancel[k]
         if at.cancel[k] == 0:
-            positive = _LINKS if at.eta[k] > 0 else 0
+            positive = N_LINKS if at.eta[k] > 0 else 0
             stream = rules.stream[at.link[k] + positive]
             keep_best(k, found.rank[row], stream, rules.capacity[stream], lists)
     merge(lists)

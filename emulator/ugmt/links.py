@@ -23,10 +23,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-FIRST_LINK = 36
-N_LINKS = 36
-SLOTS = 3
-PHI_TURN = 576
+from scout40.streams.formats.track_finder import FIRST_LINK, PHI_TURN, SLOTS, phi_begin
+from scout40.streams.formats.track_finder import LINKS as N_LINKS
+
+__all__ = ["FIRST_LINK", "N_LINKS", "PHI_TURN", "SLOTS"]
 
 BMTF, OMTF, EMTF = 0, 1, 2
 """Track finders, and the rows of the extrapolation tables."""
@@ -50,8 +50,7 @@ MIRROR = np.array(
 )
 """int64 (36,): the link of the same sector on the other side; a barrel link is its own."""
 
-_BARREL = TRACK_FINDER == BMTF
-PHI_OFFSET = (np.where(_BARREL, 48 * SECTOR - 24, 96 * SECTOR + 24) % PHI_TURN).astype(np.int64)
+PHI_OFFSET = np.array([phi_begin(FIRST_LINK + place) for place in range(N_LINKS)], np.int64)
 """int64 (36,): global azimuth of local azimuth 0."""
 
 STREAM_CAPACITY = np.array([4, 4, 8, 4, 4], np.int64)

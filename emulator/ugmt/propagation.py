@@ -41,19 +41,19 @@ Units: metre, GeV, tesla, rad.
 from __future__ import annotations
 
 import functools
-import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from scout40.streams.formats.scales import MUON_ETA, MUON_PHI
+
 Kind = Literal["bmtf", "omtf", "emtf"]
 Array = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.uint8]
 
-PHI_STEP = 2 * math.pi / 576
-ETA_STEP = 0.010875
+PHI_STEP, ETA_STEP = MUON_PHI.lsb, MUON_ETA.lsb
 PT_STEP = 0.5
 
 MUON_MASS = 0.10566

@@ -226,8 +226,10 @@ def _add(builder: MenuBuilder, element: Element, scales: ScaleSet, signals: dict
 
 def _cut(element: Element) -> CutDefinition:
     name, kind = element.value("name"), element.value("type")
-    if cut_type(name)[1] != kind:
-        raise BadConfig(f"line {element.line}: the cut {name[:80]!r} has type {kind[:80]!r}")
+    named = cut_type(name)[1]
+    if named != kind:
+        text = f"line {element.line}: the cut {name[:80]!r} has type {kind[:80]!r}"
+        raise BadConfig(f"{text}, its name says {named[:80]!r}: expected the same")
     data = element.value("data", "")
     return CutDefinition(name, _number(element, "minimum"), _number(element, "maximum"), data)
 

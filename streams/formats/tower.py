@@ -15,6 +15,12 @@ import numpy.typing as npt
 from scout40.streams.formats.scales import CALO_ET, wrapped
 from scout40.streams.layout import Bits, Scale, Word
 
+IETAS = tuple(ieta for ieta in range(-41, 42) if ieta not in (-29, 0, 29))
+"""Indices of the towers in eta, +-1..28 and +-30..41, rising."""
+
+IPHIS = 72
+"""Towers of a ring; their index in azimuth counts from 1."""
+
 
 class TowerBlockHeader(Word, words=3):
     """Three words in front of the towers of one crossing."""

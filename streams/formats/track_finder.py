@@ -129,6 +129,18 @@ def finder_of(link: int) -> str:
     return [name for name in FINDERS if link >= FIRST_LINK_OF[name]][-1]
 
 
+PHI_TURN = 576
+"""Units of the global azimuth in a turn."""
+
+
+def phi_begin(link: int) -> int:
+    """Global azimuth 0..575 of azimuth 0 inside the processor of a link 36..71."""
+    finder = finder_of(link)
+    processor = link - FIRST_LINK_OF[finder]
+    begin = 48 * processor - 24 if finder == "BMTF" else 96 * processor + 24
+    return begin % PHI_TURN
+
+
 class TrackFinderPlace(Word):
     """What a row of the table ``tfmu`` has besides a link's words, or with more bits than they.
 
@@ -170,3 +182,16 @@ TFMU_DTYPES = {name: bits.dtype for name, bits in (TFMU | EMTF_ADDRESS).items()}
     "hw_phi": _PLACE["hw_phi"].dtype
 }
 """NumPy types of the columns; hw_phi has room for azimuths beyond its 8 bits."""
+
+TFMU_RANGES = {name: (bits.minimum, bits.limit) for name, bits in (TFMU | EMTF_ADDRESS).items()} | {
+    "link": (FIRST_LINK, FIRST_LINK + LINKS - 1),
+    "slot": (0, SLOTS - 1),
+}
+"""Lowest and highest value of every column on a link."""
+
+CALOSUM_RANGES = {
+    "ieta": (0, RINGS - 1),
+    "iphi": (0, REGIONS - 1),
+    "et": (0, CaloSumWord.fields["et0"].limit),
+}
+"""Columns of the table ``calosum``, all uint8: lowest and highest value."""

@@ -12,7 +12,6 @@ import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any, BinaryIO, Literal, Protocol
 
 import numpy as np
@@ -75,12 +74,7 @@ class ArrowSink:
     def __enter__(self) -> ArrowSink:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Abort when it was not closed: what is not known to be whole is not published."""
         self.abort()
 

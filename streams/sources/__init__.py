@@ -14,6 +14,9 @@ from scout40.streams.sources.base import Source
 TOLERANT = (["root"], ["raw"])
 """Kinds whose source counts an unreadable file among several as bad and goes on."""
 
+FEW = 3
+"""Inputs that a message names one by one."""
+
 HEAD = 4096
 """Bytes of each input that are looked at to find out what it is."""
 
@@ -64,7 +67,7 @@ def open_source(paths: Sequence[str], *, map_file: str | None = None) -> Source:
         )
         raise BadInput(f"inputs of different kinds cannot be read together: {examples}")
     if failures and chosen not in TOLERANT:
-        raise failures[0]
+        raise failures[0] if kinds or len(failures) == 1 else _none_of(failures)
     name = KINDS[chosen[0]][0]
     options: dict[str, Any] = {}
     if map_file is not None:
@@ -75,6 +78,14 @@ def open_source(paths: Sequence[str], *, map_file: str | None = None) -> Source:
         options["map_file"] = map_file
     make: Callable[..., Source] = getattr(_module(chosen[0]), name)
     return make(places, **options)
+
+
+def _none_of(failures: Sequence[BadInput]) -> BadInput:
+    """One error for inputs of which none is known, a folder of other things for instance."""
+    accepted = _accepted()
+    shown = "; ".join(str(failure).removesuffix(accepted) for failure in failures[:FEW])
+    more = "; ..." if len(failures) > FEW else ""
+    return BadInput(f"none of {len(failures)} inputs can be used: {shown}{more}{accepted}")
 
 
 def expanded(paths: Sequence[str]) -> list[str]:
@@ -117,9 +128,12 @@ def _kind_of(path: str) -> str:
     for kind in KINDS:
         if _module(kind).recognise(head, path):
             return kind
-    accepted = "; ".join(text for _, text in KINDS.values())
     begin = head[:16].hex(" ")
-    raise BadInput(f"content not recognised (begins {begin}); accepted: {accepted}", file=path)
+    raise BadInput(f"content not recognised (begins {begin}){_accepted()}", file=path)
+
+
+def _accepted() -> str:
+    return "; accepted: " + "; ".join(text for _, text in KINDS.values())
 
 
 def _head_of(path: str) -> bytes:

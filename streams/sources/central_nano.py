@@ -30,14 +30,11 @@ from scout40.streams.formats.ugt import UgtJet, UgtMuon
 from scout40.streams.sources.root_codes import Plan, Tally, ragged, table_of
 from scout40.streams.sources.root_file import Column, Ntuple, Ragged
 from scout40.streams.sources.root_layout import (
-    BAD_BX,
-    BAD_SUMS,
     Places,
     Rows,
-    bad_rows,
     block_of,
     flat,
-    only_rows,
+    good_rows,
     orbits_and_crossings,
     signature,
 )
@@ -152,9 +149,7 @@ class CentralNano:
         block = block_of(
             orbit, bx, tables, crossing, scouting=True, recorded_names=self.recorded_names
         )
-        bad = bad_rows(BAD_BX, good, orbit, file, start, found)
-        bad += bad_rows(BAD_SUMS, usable | ~good, orbit, file, start)
-        return Rows(only_rows(block, good & usable), tally, bad)
+        return good_rows(block, good, usable, tally, file, start, found)
 
     def _table(
         self, name: str, plans: list[Plan], columns: Mapping[str, Column], tally: Tally

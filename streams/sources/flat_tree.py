@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from scout40.streams.block import Table, offsets_of
 from scout40.streams.errors import BadInput
+from scout40.streams.formats.tower import IETAS, IPHIS
 from scout40.streams.formats.ugt import UgtSums
 from scout40.streams.sources.branch_map import (
     INDICES,
@@ -38,14 +39,11 @@ from scout40.streams.sources.root_codes import (
 )
 from scout40.streams.sources.root_file import Column, Ntuple, Ragged
 from scout40.streams.sources.root_layout import (
-    BAD_BX,
-    BAD_SUMS,
     Rows,
-    bad_rows,
     block_of,
     flat,
+    good_rows,
     missing_text,
-    only_rows,
     orbits_and_crossings,
     signature,
 )
@@ -105,9 +103,7 @@ class FlatTree:
         if self.recorded_names:
             crossing["recorded"] = packed_bits(columns, self.recorded_names)
         block = block_of(orbit, bx, tables, crossing, recorded_names=self.recorded_names)
-        bad = bad_rows(BAD_BX, good, orbit, file, start, found)
-        bad += bad_rows(BAD_SUMS, usable | ~good, orbit, file, start)
-        return Rows(only_rows(block, good & usable), tally, bad)
+        return good_rows(block, good, usable, tally, file, start, found)
 
     def _objects(
         self,
@@ -199,10 +195,8 @@ def _tower_indices(values: Mapping[str, Array]) -> dict[str, Array]:
     """The indices as hardware columns; one that no tower has fits no bits, so it counts as bad."""
     made = {INDICES.get(key, key): found for key, found in values.items()}
     eta, phi = made["hw_eta"], made["hw_phi"]
-    size = np.abs(eta.astype(np.float64))
-    nowhere = (size == 0) | (size == 29) | ~(size <= 41)
-    made["hw_eta"] = np.where(nowhere, 1000.0, eta)
-    made["hw_phi"] = np.where((phi >= 1) & (phi <= 72), phi, 1000.0)
+    made["hw_eta"] = np.where(np.isin(eta, IETAS), eta, 1000.0)
+    made["hw_phi"] = np.where((phi >= 1) & (phi <= IPHIS), phi, 1000.0)
     return made
 
 

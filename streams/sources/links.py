@@ -13,48 +13,41 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scout40.streams.errors import BadInput
 from scout40.streams.formats.track_finder import (
+    CALOSUM_RANGES,
     EMTF_ADDRESS,
-    FIRST_LINK,
     LINKS,
     REGIONS,
     RINGS,
     SLOTS,
     TFMU,
     TFMU_DTYPES,
+    TFMU_RANGES,
 )
-from scout40.streams.layout import Bits
-from scout40.streams.sources.links_join import JoinedTables
-from scout40.streams.sources.links_rows import Field, Kind, Reader, schema_of
-
-_BYTE = np.dtype(np.uint8)
+from scout40.streams.sources.links_join import JoinedTables, sets_of
+from scout40.streams.sources.links_rows import Field, Kind, schema_of
 
 
-def _field(name: str, bits: Bits) -> Field:
-    return Field(name, (name,), TFMU_DTYPES[name], bits.minimum, bits.limit)
+def _field(name: str) -> Field:
+    return Field(name, (name,), TFMU_DTYPES[name], *TFMU_RANGES[name])
 
 
 MUONS = Kind(
+    title="tables of links",
     name="tfmu",
-    fields=(
-        Field("link", ("link",), _BYTE, FIRST_LINK, FIRST_LINK + LINKS - 1),
-        Field("slot", ("slot",), _BYTE, 0, SLOTS - 1),
-        *(_field(name, bits) for name, bits in TFMU.items() if name not in ("link", "slot")),
-    ),
+    fields=tuple(map(_field, TFMU)),
     place=("link", "slot"),
     most=LINKS * SLOTS,
     numbers=("bx",),
-    more=tuple(_field(name, bits) for name, bits in EMTF_ADDRESS.items()),
+    more=tuple(map(_field, EMTF_ADDRESS)),
     null="hw_pt",
 )
 
 SUMS = Kind(
+    title="tables of calorimeter sums",
     name="calosum",
-    fields=(
-        Field("ieta", ("ieta",), _BYTE, 0, RINGS - 1),
-        Field("iphi", ("iphi",), _BYTE, 0, REGIONS - 1),
-        Field("et", ("et",), _BYTE, 0, 31),
+    fields=tuple(
+        Field(name, (name,), np.dtype(np.uint8), *limits) for name, limits in CALOSUM_RANGES.items()
     ),
     place=("ieta", "iphi"),
     most=RINGS * REGIONS,
@@ -84,18 +77,4 @@ class LinksSource(JoinedTables):
     """Blocks with ``tfmu`` and, where given, ``calosum``; see the module docstring."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        kinds = [(str(path), kind_of(str(path))) for path in paths]
-        unknown = [path for path, kind in kinds if kind is None]
-        if unknown:
-            raise BadInput("no table of links or of calorimeter sums", file=unknown[0])
-        muons = [Reader(path, MUONS) for path, kind in kinds if kind is MUONS]
-        sums = [Reader(path, SUMS) for path, kind in kinds if kind is SUMS]
-        if not muons or len(sums) not in (0, len(muons)):
-            raise BadInput(
-                f"{len(muons)} tables of links and {len(sums)} of calorimeter sums; expected one "
-                "table of sums for each table of links, or none"
-            )
-        sets = (
-            [list(pair) for pair in zip(muons, sums, strict=True)] if sums else [[m] for m in muons]
-        )
-        super().__init__("track-finder links", sets)
+        super().__init__("track-finder links", sets_of(paths, kind_of, MUONS, SUMS))

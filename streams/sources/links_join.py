@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,15 @@ import numpy.typing as npt
 from scout40.streams.block import ORBIT_BX, Block, Origin, Table, offsets_of
 from scout40.streams.errors import BadInput
 from scout40.streams.sources.base import Run
-from scout40.streams.sources.links_rows import MAX_NUMBER, Codes, Mask, Piece, Reader, place_of
+from scout40.streams.sources.links_rows import (
+    MAX_NUMBER,
+    Codes,
+    Kind,
+    Mask,
+    Piece,
+    Reader,
+    place_of,
+)
 
 Array = npt.NDArray[Any]
 
@@ -33,6 +41,30 @@ TWICE = "place used twice in a crossing"
 SPOILED = "crossing with a bad row"
 UNREADABLE = "rows not readable"
 FURTHER = "rows beside unreadable ones"
+
+
+def sets_of(
+    paths: Sequence[str], kind_of: Callable[[str], Kind | None], main: Kind, beside: Kind
+) -> list[list[Reader]]:
+    """Readers of each set: a table of kind ``main``, with one of ``beside`` or all without.
+
+    Raises BadInput for files of another kind and for other numbers of them.
+    """
+    found: dict[str, list[Reader]] = {main.title: [], beside.title: []}
+    for path in map(str, paths):
+        kind = kind_of(path)
+        if kind is None:
+            raise BadInput(f"expected {main.title} or {beside.title}", file=path)
+        found[kind.title].append(Reader(path, kind))
+    first, second = found.values()
+    if not first or len(second) not in (0, len(first)):
+        raise BadInput(
+            f"{len(first)} {main.title} and {len(second)} {beside.title}; expected one of these "
+            "for each of those, or none"
+        )
+    if not second:
+        return [[reader] for reader in first]
+    return [list(pair) for pair in zip(first, second, strict=True)]
 
 
 class JoinedTables:
@@ -96,7 +128,7 @@ def _blocks(group: Sequence[Reader], run: Run) -> Iterator[tuple[Block, int]]:
         if group[0].timed:
             yield from _of_orbits(group, parts, run)
             continue
-        numbers = np.unique(np.concatenate([piece.number for piece in found]))
+        numbers = _distinct(found)
         yield from _of_numbers(group, parts, numbers, spoiled, last, run)
         last = int(numbers[-1])
 
@@ -145,6 +177,12 @@ def _marked(pieces: Iterator[Piece]) -> Iterator[tuple[Piece | None, bool]]:
         held = following
 
 
+def _distinct(pieces: Sequence[Piece]) -> Codes:
+    """The numbers of all pieces, each once, rising."""
+    each = [piece.number[np.diff(piece.number, prepend=-1) != 0] for piece in pieces]
+    return each[0] if len(each) == 1 else np.unique(np.concatenate(each))
+
+
 def _last(piece: Piece) -> int:
     return int(piece.number[-1]) if len(piece) else -1
 
@@ -155,17 +193,8 @@ def _clean(group: Sequence[Reader], pieces: Sequence[Piece], run: Run) -> tuple[
     ordered, spoiled = [], []
     for reader, piece in zip(group, pieces, strict=True):
         code = place_of(reader.kind, piece)
-        order = np.lexsort((code, piece.number))
-        piece, code = piece.where(order), code[order]
-        same = (
-            (np.diff(piece.number) == 0) & (np.diff(code) == 0) & ~(piece.bad[1:] | piece.bad[:-1])
-        )
-        twice = np.zeros(len(piece), np.bool_)
-        twice[1:] |= same
-        twice[:-1] |= same
-        if twice.any():
-            _report_twice(reader, piece, twice, run)
-        piece = Piece(piece.number, piece.columns, piece.bad | twice)
+        if not np.all((np.diff(piece.number) > 0) | (np.diff(code) > 0)):
+            piece = _in_order(reader, piece, code, run)
         ordered.append(piece)
         spoiled.append(piece.number[piece.bad])
     bad = np.unique(np.concatenate(spoiled))
@@ -179,6 +208,19 @@ def _clean(group: Sequence[Reader], pieces: Sequence[Piece], run: Run) -> tuple[
             account.bad[SPOILED] += beside
         kept.append(piece.where(np.flatnonzero(~gone)))
     return kept, bad
+
+
+def _in_order(reader: Reader, piece: Piece, code: Codes, run: Run) -> Piece:
+    """Rows of every crossing by rising place; those of one place become bad."""
+    order = np.lexsort((code, piece.number))
+    piece, code = piece.where(order), code[order]
+    same = (np.diff(piece.number) == 0) & (np.diff(code) == 0) & ~(piece.bad[1:] | piece.bad[:-1])
+    twice = np.zeros(len(piece), np.bool_)
+    twice[1:] |= same
+    twice[:-1] |= same
+    if twice.any():
+        _report_twice(reader, piece, twice, run)
+    return Piece(piece.number, piece.columns, piece.bad | twice)
 
 
 def _report_twice(reader: Reader, piece: Piece, twice: Mask, run: Run) -> None:
@@ -221,10 +263,11 @@ def _of_orbits(
     group: Sequence[Reader], parts: Sequence[Piece], run: Run
 ) -> Iterator[tuple[Block, int]]:
     """Blocks of neighbouring orbits that have rows."""
-    times: Codes = np.unique(np.concatenate([piece.number for piece in parts]))
+    times = _distinct(parts)
     if not len(times):
         return
-    orbits = np.unique(times // ORBIT_BX)
+    orbit_of = times // ORBIT_BX
+    orbits = orbit_of[np.diff(orbit_of, prepend=-1) != 0]
     jumps = np.flatnonzero(np.diff(orbits) != 1) + 1
     for low, high in itertools.pairwise([0, *jumps.tolist(), len(orbits)]):
         for first in range(low, high, max(1, run.orbits_per_block)):
@@ -244,7 +287,7 @@ def _block(
         part = piece.part(low, high)
         rows += len(part)
         if reader.kind.name:
-            counts = np.bincount(np.searchsorted(numbers, part.number), minlength=len(numbers))
+            counts = np.diff(np.searchsorted(part.number, numbers), append=len(part))
             tables[reader.kind.name] = Table(part.columns, offsets_of(counts))
     orbit = (numbers // ORBIT_BX).astype(np.uint32)
     block = Block(

@@ -61,8 +61,15 @@ class Field:
     high: int
     holes: tuple[int, ...] = ()
 
-    def bad(self, values: Codes) -> Mask:
-        return (values < self.low) | (values > self.high) | np.isin(values, self.holes)
+    def bad(self, values: Codes) -> Mask | None:
+        """Which values are none of this field; None when all are good, as is usual."""
+        inside = not len(values) or self.low <= values.min() <= values.max() <= self.high
+        if inside and not self.holes:
+            return None
+        wrong: Mask = (values < self.low) | (values > self.high)
+        for hole in self.holes:
+            wrong |= values == hole
+        return wrong
 
     @property
     def expected(self) -> str:
@@ -74,6 +81,7 @@ class Field:
 class Kind:
     """A sort of table.
 
+    title: what messages call such tables.
     name: table of the block, "" when the rows only say which crossings there are.
     fields: columns that it must have. more: columns that it may have, all of them or none.
     place: of the fields, those that differ between rows of one crossing; most: rows that one
@@ -81,6 +89,7 @@ class Kind:
     numbers: names of the column that numbers crossings; ``orbit`` may stand beside ``bx``.
     """
 
+    title: str
     name: str
     fields: tuple[Field, ...]
     place: tuple[str, ...]
@@ -111,6 +120,8 @@ class Piece:
         return Piece(self.number[chosen], columns, self.bad[chosen])
 
     def joined(self, other: Piece) -> Piece:
+        if not len(self):
+            return other
         columns = {n: np.concatenate([v, other.columns[n]]) for n, v in self.columns.items()}
         number = np.concatenate([self.number, other.number])
         return Piece(number, columns, np.concatenate([self.bad, other.bad]))
@@ -185,17 +196,21 @@ class Reader:
             empty = values[self.kind.null] == 0
         for field in self.fields:
             wrong = field.bad(values[field.name])
+            if wrong is None:
+                continue
             if field.name not in self.kind.place:
                 values[field.name] = np.where(empty & wrong, 0, values[field.name])
                 wrong &= ~empty
             wrong &= placed & ~bad
             self._report(OUTSIDE, wrong, found, run, field, values[field.name])
             bad |= wrong
-            # A bad row is never emitted; 0 fits the type of the column.
-            values[field.name] = np.where(wrong | ~placed, 0, values[field.name])
-        columns = {
-            f.name: np.where(bad, 0, values[f.name])[placed].astype(f.dtype) for f in self.fields
-        }
+        # A bad row is never emitted; 0 fits the type of the column.
+        spoiled, whole = bool(bad.any()), bool(placed.all())
+        columns = {}
+        for field in self.fields:
+            kept = values[field.name] if whole else values[field.name][placed]
+            kept = np.where(bad[placed], 0, kept) if spoiled else kept
+            columns[field.name] = kept.astype(field.dtype)
         return Piece(number[placed], columns, bad[placed])
 
     def _numbers(self, found: Mapping[str, Codes], run: Run) -> tuple[Codes, Mask]:
@@ -208,7 +223,8 @@ class Reader:
         if self.timed:
             orbit = found["orbit"]
             field = Field("orbit", ("orbit",), np.dtype(np.uint32), 0, (1 << 32) - 1)
-            far = field.bad(orbit) & ~wrong
+            beyond = field.bad(orbit)
+            far = np.zeros_like(wrong) if beyond is None else beyond & ~wrong
             self._report(OUTSIDE, far, found, run, field, orbit)
             wrong |= far
             number = np.where(wrong, 0, orbit) * ORBIT_BX + number - 1

@@ -157,6 +157,18 @@ def bad_rows(
     return [BadRows(reason, error, len(wrong))]
 
 
+def good_rows(
+    block: Block, good: Mask, usable: Mask, tally: Tally, file: str, first: int, bx: Array
+) -> Rows:
+    """The rows whose crossing is ``good`` and whose sums are ``usable``; the others as bad.
+
+    first: entry of the first row. bx: the crossing numbers that were found.
+    """
+    bad = bad_rows(BAD_BX, good, block.orbit, file, first, bx)
+    bad += bad_rows(BAD_SUMS, usable | ~good, block.orbit, file, first)
+    return Rows(only_rows(block, good & usable), tally, bad)
+
+
 def block_of(
     orbit: npt.NDArray[np.uint32],
     bx: npt.NDArray[np.uint16],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import resources
 
 from scout40.streams.errors import BadInput
 from scout40.streams.sources.branch_map import BranchMap
@@ -92,10 +93,13 @@ def _nothing_known(file: RootFile) -> str:
         missing = [name for name in names if not main.has(name)]
         text = missing_text(missing, main.branches)
         wants.append(f"{layout} (needs {many}): {main.name} lacks {text}")
+    maps = resources.files("scout40.configs").joinpath("maps")
+    shipped = ", ".join(sorted(place.name for place in maps.iterdir()))
     return (
         f"no layout with Level-1 data recognised. It holds {held}. "
         + ". ".join(wants)
-        + ". A tree with other names can be read through a branch map (--map FILE.toml)"
+        + ". A tree with other names can be read through a branch map (--map FILE.toml); "
+        + f"installed maps, to use or to copy: {shipped} in {maps}"
     )
 
 

@@ -32,13 +32,10 @@ from scout40.streams.layout import Bits
 from scout40.streams.sources.root_codes import Plan, Tally, ragged, table_of
 from scout40.streams.sources.root_file import Column, Ntuple, Ragged
 from scout40.streams.sources.root_layout import (
-    BAD_BX,
-    BAD_SUMS,
     Places,
     Rows,
-    bad_rows,
     block_of,
-    only_rows,
+    good_rows,
     orbits_and_crossings,
     signature,
 )
@@ -211,9 +208,7 @@ class ScoutingNano:
             orbit, bx, tables, self.places.crossing(columns), contiguous=self.contiguous,
             scouting=True,
         )  # fmt: skip
-        bad = bad_rows(BAD_BX, good, orbit, file, start, found)
-        bad += bad_rows(BAD_SUMS, usable | ~good, orbit, file, start)
-        return Rows(only_rows(block, good & usable), tally, bad)
+        return good_rows(block, good, usable, tally, file, start, found)
 
 
 def _with_charge(

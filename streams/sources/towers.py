@@ -12,26 +12,27 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from scout40.streams.errors import BadInput
-from scout40.streams.formats.tower import CaloTower
-from scout40.streams.sources.links_join import JoinedTables
-from scout40.streams.sources.links_rows import Field, Kind, Reader, schema_of
+from scout40.streams.formats.tower import IETAS, IPHIS, CaloTower
+from scout40.streams.sources.links_join import JoinedTables, sets_of
+from scout40.streams.sources.links_rows import Field, Kind, schema_of
 
 _WORD = CaloTower.fields
+_HOLES = tuple(ieta for ieta in range(IETAS[0], IETAS[-1]) if ieta not in IETAS)
 
 TOWERS = Kind(
+    title="tables of towers",
     name="tower",
     fields=(
         Field("hw_et", ("hw_et", "hw_pt"), _WORD["hw_et"].dtype, 0, _WORD["hw_et"].limit),
-        Field("hw_phi", ("iphi",), _WORD["hw_phi"].dtype, 1, 72),
-        Field("hw_eta", ("ieta",), _WORD["hw_eta"].dtype, -41, 41, holes=(-29, 0, 29)),
+        Field("hw_phi", ("iphi",), _WORD["hw_phi"].dtype, 1, IPHIS),
+        Field("hw_eta", ("ieta",), _WORD["hw_eta"].dtype, IETAS[0], IETAS[-1], _HOLES),
     ),
     place=("hw_eta", "hw_phi"),
-    most=80 * 72,
+    most=len(IETAS) * IPHIS,
     numbers=("event", "bx"),
 )
 
-EVENTS = Kind(name="", fields=(), place=(), most=1, numbers=("event",))
+EVENTS = Kind(title="lists of events", name="", fields=(), place=(), most=1, numbers=("event",))
 
 MOST_COLUMNS = 4
 """A list of events has no more columns than these."""
@@ -60,18 +61,4 @@ class TowersSource(JoinedTables):
     """Blocks with the table ``tower``; see the module docstring."""
 
     def __init__(self, paths: Sequence[str]) -> None:
-        kinds = [(str(path), kind_of(str(path))) for path in paths]
-        unknown = [path for path, kind in kinds if kind is None]
-        if unknown:
-            raise BadInput("no table of towers and no list of events", file=unknown[0])
-        towers = [Reader(path, TOWERS) for path, kind in kinds if kind is TOWERS]
-        events = [Reader(path, EVENTS) for path, kind in kinds if kind is EVENTS]
-        if not towers or len(events) not in (0, len(towers)):
-            raise BadInput(
-                f"{len(towers)} tables of towers and {len(events)} lists of events; expected one "
-                "list for each table of towers, or none"
-            )
-        sets = (
-            [list(p) for p in zip(towers, events, strict=True)] if events else [[t] for t in towers]
-        )
-        super().__init__("calorimeter towers", sets)
+        super().__init__("calorimeter towers", sets_of(paths, kind_of, TOWERS, EVENTS))

@@ -22,13 +22,17 @@ import numpy.typing as npt
 from scout40.streams.block import Block, Origin, Table, offsets_of
 from scout40.streams.errors import BadInput
 from scout40.streams.formats.track_finder import (
+    CALOSUM_RANGES,
     FINDERS,
     FIRST_LINK_OF,
+    PHI_TURN,
     REGIONS,
     RINGS,
     SLOTS,
     TFMU,
     TFMU_DTYPES,
+    TFMU_RANGES,
+    phi_begin,
 )
 from scout40.streams.formats.ugt import UgtMuon
 from scout40.streams.sources.base import Run
@@ -49,7 +53,6 @@ EVENTS = 1 << 12
 MAX_LINES = 1 << 10
 """Lines of one event; there are about 220."""
 
-PHI = 576
 COLUMNS = ("pos", "hw_pt", "hw_phi", "hw_eta", "hw_sign", "hw_sign_valid", "hw_qual", "hw_rank")
 """Columns of a muon behind its name; then the one that says that there is none."""
 ADDRESS = ("wheel_side", "wheel_num", "stat1", "stat2", "stat3", "stat4")
@@ -64,21 +67,15 @@ STREAMS = {  # name -> first place and stream of the intermediate muons
 }
 INTERMEDIATES, FINALS = 24, 8
 
-_ETA, _SIZE = TFMU["hw_eta"], TFMU["hw_pt"]
 LIMITS = {
-    "hw_pt": (0, _SIZE.limit),
+    **TFMU_RANGES,
     "hw_phi": (0, 1023),
-    "hw_eta": (_ETA.minimum, _ETA.limit),
-    "hw_sign": (0, 1),
-    "hw_sign_valid": (0, 1),
-    "hw_qual": (0, TFMU["hw_qual"].limit),
     "hw_rank": (0, 1023),
     "empty": (0, 1),
     "hw_iso": (0, 3),
     "tf_muon_index": (0, 107),
-    "local": (-128, 127),
+    "local": TFMU_RANGES["hw_phi"],
     "sel": (0, 3),
-    **{name: (TFMU[name].minimum, TFMU[name].limit) for name in ADDRESS},
 }
 
 EXPECTED = {
@@ -172,7 +169,7 @@ class UgmtBenchSource:
         byte = np.dtype(np.uint8)
         tables = {"tfmu": _table([e.muons for e in events], {n: TFMU_DTYPES[n] for n in TFMU})}
         if self._vintage.calo:
-            sums = dict.fromkeys(("ieta", "iphi", "et"), byte)
+            sums = dict.fromkeys(CALOSUM_RANGES, byte)
             tables["calosum"] = _table([e.sums for e in events], sums)
         intermediate = {"stream": byte} | EXPECTED
         tables["expected_intermediate"] = _table([e.intermediate for e in events], intermediate)
@@ -359,7 +356,7 @@ class _Reader:
         if key == "OUT":
             names += ["hw_iso", "tf_muon_index"] if self.vintage.index else ["hw_iso"]
         values = self.numbers(line, tokens, names)
-        values["hw_phi"] %= PHI  # the oldest files were generated on a finer scale
+        values["hw_phi"] %= PHI_TURN  # the oldest files were generated on a finer scale
         place = values["pos"]
         if key in FIRST_LINK_OF:
             if place >= SLOTS * PROCESSORS[key[:4]]:
@@ -387,9 +384,9 @@ class _Reader:
         Generated muons may lie far from their processor, where no 8 bits would reach.
         """
         processor, slot = divmod(values["pos"], SLOTS)
-        begin = 48 * processor - 24 if finder == "BMTF" else 96 * processor + 24
-        phi = (values["hw_phi"] - begin + PHI // 2) % PHI - PHI // 2
-        return {**values, "link": FIRST_LINK_OF[finder] + processor, "slot": slot, "hw_phi": phi}
+        link, half = FIRST_LINK_OF[finder] + processor, PHI_TURN // 2
+        phi = (values["hw_phi"] - phi_begin(link) + half) % PHI_TURN - half
+        return {**values, "link": link, "slot": slot, "hw_phi": phi}
 
     def error(self, line: Line, text: str, name: str | None = None) -> BadInput:
         return BadInput(

@@ -7,6 +7,7 @@ import struct
 
 from scout40.streams.sources.base import Run
 from scout40.streams.sources.phase2 import Phase2Source, recognise
+from tests.dth import framed
 from tests.fuzz.harness import Target, read, written
 
 
@@ -25,18 +26,6 @@ def muons(number: int, rng: random.Random) -> list[int]:
         halves += [high, *parts] if index % 2 else [*parts, high]
     halves += [0] * (len(halves) % 2)
     return [halves[i] | halves[i + 1] << 32 for i in range(0, len(halves), 2)]
-
-
-def framed(orbit: bytes) -> bytes:
-    """An orbit in DTHBasic256 blocks, small ones to have several."""
-    orbit += bytes(-len(orbit) % 32)
-    pieces = [orbit[at : at + 255 * 32] for at in range(0, len(orbit), 255 * 32)]
-    out = b""
-    for index, piece in enumerate(pieces):
-        flags = (0x80 if index == 0 else 0) | (0x40 if index == len(pieces) - 1 else 0)
-        header = b"GZ" + index.to_bytes(3, "little") + bytes([flags, len(piece) // 32])
-        out += header + bytes(9) + orbit[:8] + bytes(8) + piece
-    return out
 
 
 def seeds() -> list[bytes]:

@@ -11,10 +11,18 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scout40.streams.block import concatenate
 from scout40.streams.formats.track_finder import FIRST_LINK, LINKS, SLOTS, TFMU
+from scout40.streams.sources import open_source
+from scout40.streams.sources.base import Run
+from scout40.tools.chain import Chain
+from scout40.tools.compare_steps import StepComparison, compare_steps
 
 Array = npt.NDArray[Any]
 Columns = dict[str, Array]
+
+OUTPUT = ("pos", "hw_pt", "hw_eta", "hw_phi", "hw_qual_2024", "charge", "tf_muon_index", "hw_rank")
+"""Columns of :func:`output_muons` beside the crossing."""
 
 JUNK = 5
 """Every so many rows of :func:`muons` one has hw_pt 0."""
@@ -76,3 +84,48 @@ def read(path: Path) -> Columns:
     """The columns of a Parquet file."""
     table = pq.read_table(path)
     return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def output_muons(links: Path) -> Columns:
+    """What the global muon trigger makes of a table of links, as expected rows."""
+    block = concatenate(open_source([str(links)]).blocks(Run()))
+    mu = Chain("links").stage(None).run(block).tables["mu"]
+    counts = mu.counts()
+    assert counts.max() == 8
+    return {"bx": np.repeat(block.crossing["event"], counts), **{n: mu[n] for n in OUTPUT}}
+
+
+def demux_jets(towers: Path) -> Columns:
+    """The jets that setting 2024 gives after the demux sort, as expected rows."""
+    block = concatenate(open_source([str(towers)]).blocks(Run()))
+    jet = Chain("towers").stage(None).run(block).tables["jet"]
+    counts = jet.counts()
+    assert counts.min() > 1
+    return {
+        "event": np.repeat(block.crossing["event"], counts),
+        "stage": np.ones(len(jet), np.int64),
+        "pos": np.arange(len(jet)) - np.repeat(jet.offsets[:-1], counts),
+        "hw_pt": jet["hw_et"],
+        **{name: jet[name] for name in ("ieta", "iphi", "raw_et", "seed_et", "pu_et")},
+    }
+
+
+def compared(
+    inputs: Path, expected: Path, chain: Chain | None = None, **more: Any
+) -> StepComparison:
+    """A comparison with one file, whose ledger balances."""
+    result = compare_steps([str(inputs)], [str(expected)], chain or Chain("links"), **more)
+    assert result.receipt.ledger.balanced
+    return result
+
+
+def without(columns: Columns, row: int) -> Columns:
+    """The columns, one row less."""
+    return {name: np.delete(values, row) for name, values in columns.items()}
+
+
+def changed(columns: Columns, name: str, row: int, by: int = 1) -> Columns:
+    """The columns with another value in one row."""
+    values = columns[name].astype(np.int64)
+    values[row] += by
+    return {**columns, name: values}

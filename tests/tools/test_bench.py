@@ -36,6 +36,13 @@ def test_json_is_a_list_with_the_promised_keys() -> None:
     assert measures[1]["ratio"] == pytest.approx(measures[1]["peer"] / measures[1]["value"])
 
 
+def test_remarks_do_not_end_in_blanks() -> None:
+    done = CliRunner().invoke(command, ["unpack", "--quick"])
+    remarks = [line for line in done.stdout.splitlines() if line.startswith("  ")]
+    assert remarks
+    assert remarks == [line.rstrip() for line in remarks]
+
+
 def test_unknown_name_lists_the_known() -> None:
     done = CliRunner().invoke(command, ["unpak"])
     assert done.exit_code == 2

@@ -3,22 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyarrow.parquet as pq
 import pytest
 
 from scout40.streams.block import Block, Table, offsets_of
-
-Columns = dict[str, npt.NDArray[Any]]
-
-
-def read_columns(path: Path) -> Columns:
-    """All columns of a Parquet file."""
-    table = pq.read_table(path)
-    return {name: table[name].to_numpy() for name in table.column_names}
+from tests.tables import Columns, read_columns
 
 
 @pytest.fixture(scope="session")

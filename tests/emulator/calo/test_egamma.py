@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scout40.emulator.calo.egamma import egamma
+from scout40.emulator.calo.egamma_tau import egamma
 from scout40.streams.block import Table, offsets_of
 from scout40.streams.errors import BadInput
 from tests.emulator.calo import slow_clusters as slow

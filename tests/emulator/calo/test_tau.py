@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scout40.emulator.calo.tau import taus
+from scout40.emulator.calo.egamma_tau import taus
 from tests.emulator.calo import slow_clusters as slow
 from tests.emulator.calo.slow_calo import PHIS, ieta_of, stepped
 

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
-from pyarrow import parquet
 
 from scout40.streams.block import Block, Table, offsets_of
-
-Columns = dict[str, npt.NDArray[Any]]
-
-
-def read_columns(path: Path) -> Columns:
-    """Columns of a Parquet file."""
-    table = parquet.read_table(path)
-    return {name: table[name].to_numpy() for name in table.column_names}
+from tests.tables import Columns, read_columns
 
 
 def table_of(columns: Columns, crossings: int) -> Table:

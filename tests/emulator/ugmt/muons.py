@@ -11,13 +11,12 @@ from collections.abc import Sequence
 import numpy as np
 from hypothesis import strategies as st
 
-from scout40.emulator.ugmt.inputs import BARREL_RANGES, ENDCAP_RANGES, MUON_RANGES
 from scout40.streams.block import Block, Table, offsets_of
+from scout40.streams.formats.track_finder import TFMU_RANGES as RANGES
 
 Muon = dict[str, int]
 Crossing = list[Muon]
 
-RANGES = {**MUON_RANGES, **BARREL_RANGES, **ENDCAP_RANGES}
 DTYPES = {"hw_pt": np.uint16, "hw_phi": np.int8, "hw_eta": np.int16}
 SUMS = ("ieta", "iphi", "et")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scout40.emulator.ugmt import Ugmt, computed_tables, firmware
@@ -18,6 +18,9 @@ from tests.emulator.ugmt import slow_ugmt
 
 VERSIONS = ("2016", "2017-start", "2017", "2022", "2024", "2024-addresses")
 PAIRS = ("OMTF-OMTF", "EMTF-EMTF", "OMTF-BMTF", "OMTF-EMTF")
+FEW = settings(max_examples=25)
+"""For large crossings; each test runs for every one of VERSIONS."""
+
 STATION_ONLY = ("hw_phi_at_vtx", "hw_eta_at_vtx")
 
 
@@ -81,21 +84,25 @@ def ladder(request: pytest.FixtureRequest) -> Ladder:
     return Ladder(request.param)
 
 
+@settings(max_examples=50)
 @given(crossing=inputs.crossings(), wrong=inputs.crossings(wrong_side=True, largest=6))
 def test_small_crossings(ladder: Ladder, crossing: inputs.Crossing, wrong: inputs.Crossing) -> None:
     ladder.check([crossing, [], wrong])
 
 
+@FEW
 @given(crossing=inputs.crossings(largest=30, crowded=False))
 def test_busy_crossings(ladder: Ladder, crossing: inputs.Crossing) -> None:
     ladder.check([crossing])
 
 
+@FEW
 @given(seed=st.integers(0, 2**32 - 1))
 def test_full_crossings(ladder: Ladder, seed: int) -> None:
     ladder.check([[], *inputs.full_crossings(1, seed)])
 
 
+@FEW
 @given(crossing=inputs.crossings(), seed=st.integers(0, 2**32 - 1))
 def test_calorimeter_sums(ladder: Ladder, crossing: inputs.Crossing, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scout40.emulator.ugmt import Ugmt, computed_tables, firmware
@@ -244,6 +244,7 @@ def test_no_muons_at_all() -> None:
         assert set(result.tables["tfmu"]["rank"]) <= {-999}
 
 
+@settings(max_examples=30)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_full_crossings_fill_the_output(seed: int) -> None:
     block = inputs.block(inputs.full_crossings(2, seed))
@@ -253,6 +254,7 @@ def test_full_crossings_fill_the_output(seed: int) -> None:
     assert {0, 1} == set(result.tables["tfmu"]["cancel"])
 
 
+@settings(max_examples=30)
 @given(crossings=st.lists(inputs.crossings(largest=4), min_size=2, max_size=5), cut=st.data())
 def test_crossings_do_not_see_each_other(
     crossings: list[inputs.Crossing], cut: st.DataObject

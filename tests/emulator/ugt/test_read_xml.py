@@ -242,6 +242,10 @@ BROKEN = [
     (small(algorithm(1, "MU3[MU-ETA_x]", cut("MU-ETA_x", 1, -1))), "is empty"),
     (small(algorithm(1, "MU3[MU-QLTY_x]", cut("MU-QLTY_x", data="16"))), "0 to 15"),
     (small(algorithm(1, "MU3[MU-QLTY_x]", cut("MU-QLTY_x", data=""))), "neither a mask"),
+    (
+        small(algorithm(1, "MU3[MU-ETA_x]", cut("MU-ETA_x", -1, 1).replace(">ETA<", ">PHI<"))),
+        "line 2: the cut 'MU-ETA_x' has type 'PHI', its name says 'ETA': expected the same",
+    ),
     (small(algorithm(1, "MU3", name=" ")), "printable"),
     (small(algorithm(1, "MU3", "<index>2</index>")), "has 2 <index>, not one"),
     (small(algorithm(1, "MU3"), scales="<scale/>"), "<scale> has 0 <object>"),

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from scout40.streams.formats.scouting import physical
-from scout40.streams.formats.tower import CaloTower
+from scout40.streams.formats.tower import IETAS, CaloTower
 from scout40.streams.sources.raw_tables import unpack
 from scout40.streams.sources.raw_unpack import CUT_BODY, packets_of
 
@@ -29,6 +29,12 @@ def test_eta_where_there_is_no_tower() -> None:
     eta = CaloTower.physical({"hw_eta": codes})["eta"]
     wanted = [9999, 9998, -9998, 9997, -9997, 9997, -9997, 0.0435, -5.04]
     assert eta.tolist() == np.array(wanted, np.float32).tolist()
+
+
+def test_indices_of_towers_are_those_with_a_place() -> None:
+    eta = CaloTower.physical({"hw_eta": np.arange(-127, 128)})["eta"]
+    assert len(IETAS) == 80
+    assert list(IETAS) == (np.flatnonzero(np.abs(eta) < 9000) - 127).tolist()
 
 
 def test_a_huge_count_is_refused_before_anything_is_allocated() -> None:

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 
 from scout40.streams.formats.track_finder import (
+    CALOSUM_RANGES,
     FIRST_LINK_OF,
     RUN2,
     RUN3,
+    TFMU_RANGES,
     BmtfMuonRun2,
     BmtfMuonRun3,
     CaloSumWord,
@@ -17,6 +19,7 @@ from scout40.streams.formats.track_finder import (
     EmtfMuonRun3,
     OmtfMuon,
     finder_of,
+    phi_begin,
 )
 from scout40.streams.layout import Word
 
@@ -79,6 +82,26 @@ def test_links_and_their_words() -> None:
         *("EMTF+", "EMTF+", "OMTF+", "OMTF+", "BMTF", "BMTF", "OMTF-", "OMTF-", "EMTF-", "EMTF-")
     ]
     assert {finder[:4] for finder in FIRST_LINK_OF} == set(RUN2) == set(RUN3)
+
+
+def test_global_azimuth_of_a_processor() -> None:
+    """Barrel wedges begin at -15 degrees, sectors of the others at +15 degrees; 576 a turn."""
+    places = {36: 24, 41: 504, 42: 24, 48: 552, 49: 24, 59: 504, 60: 24, 66: 24, 71: 504}
+    assert {link: phi_begin(link) for link in places} == places
+
+
+def test_ranges_of_the_columns() -> None:
+    bit, half = (0, 1), (0, 15)
+    expected = {
+        "link": (36, 71), "slot": (0, 2), "hw_pt": (0, 511), "hw_pt_unconstrained": (0, 255),
+        "hw_dxy": (0, 3), "hw_phi": (-128, 127), "hw_eta": (-256, 255), "hw_hf": bit,
+        "hw_sign": bit, "hw_sign_valid": bit, "hw_qual": half, "wheel_side": bit,
+        "wheel_num": (0, 3), **{f"stat{k}": half for k in (1, 2, 3, 4)},
+        **{f"me{k}_seg": bit for k in (1, 2, 3, 4)}, **{f"me{k}_ch": (0, 7) for k in (1, 2, 3, 4)},
+    }  # fmt: skip
+    assert expected == TFMU_RANGES
+    sums = {"ieta": (0, 27), "iphi": (0, 35), "et": (0, 31)}
+    assert sums == CALOSUM_RANGES
 
 
 def test_six_sums_in_a_word() -> None:

@@ -161,6 +161,18 @@ def test_files_of_others_are_refused_saying_what_is_missing(tmp_path: Path) -> N
         ArrowSource([str(path)])
 
 
+def test_blocks_described_by_another_version_say_so(tmp_path: Path) -> None:
+    good = tmp_path / "good.parquet"
+    write(good)
+    table = pq.read_table(good)
+    metadata = {**table.schema.metadata, b"scout40.block": b'{"contiguous": true}'}
+    with pq.ParquetWriter(tmp_path / "old.parquet", table.schema.with_metadata(metadata)) as out:
+        out.write_table(table)
+        out.add_key_value_metadata({"scout40.end": pq.read_metadata(good).metadata[b"scout40.end"]})
+    with pytest.raises(BadInput, match=r"old\.parquet.*written by another version of scout40"):
+        ArrowSource([str(tmp_path / "old.parquet")])
+
+
 def test_a_folder_without_one_of_its_tables_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "out"
     write(folder, "tables")

@@ -13,13 +13,14 @@ import pyarrow.ipc as ipc
 import pyarrow.parquet as pq
 import pytest
 
-from scout40.streams.block import Block
+from scout40.streams.block import Block, concatenate
 from scout40.streams.errors import BadInput
 from scout40.streams.formats.track_finder import EMTF_ADDRESS, TFMU, TFMU_DTYPES
 from scout40.streams.sources import open_source
 from scout40.streams.sources.base import Quarantine, Run
 from scout40.streams.sources.links import LinksSource
 from scout40.streams.sources.links_join import GAP
+from tests.tables import write_columns as write
 
 Columns = dict[str, Any]
 
@@ -31,11 +32,6 @@ def muons(rows: list[tuple[int, int, int]], **others: Any) -> Columns:
     for k, name in enumerate(("bx", "link", "slot")):
         columns[name] = np.array([row[k] for row in rows], np.int64)
     return columns | others
-
-
-def write(path: Path, columns: Columns) -> str:
-    pq.write_table(pa.table(columns), path)
-    return str(path)
 
 
 def read(paths: list[str], **settings: int) -> tuple[list[Block], Run]:
@@ -107,7 +103,7 @@ def test_sums_stand_beside_the_muons(tmp_path: Path) -> None:
     assert blocks[0].tables["tfmu"].counts().tolist() == [0, 1, 0, 0, 1, 0]
     assert blocks[0].tables["calosum"]["ieta"].tolist() == [27, 2, 3, 0]
     assert run.ledger["packets"].out == 6
-    with pytest.raises(BadInput, match="1 tables of links and 2 of calorimeter sums"):
+    with pytest.raises(BadInput, match="1 tables of links and 2 tables of calorimeter sums"):
         LinksSource([first, second, second])
     with pytest.raises(BadInput, match="0 tables of links"):
         LinksSource([second])
@@ -300,3 +296,27 @@ def test_reference_tables_come_out_as_they_are(reference: Path, name: str) -> No
         [np.repeat(b.crossing["event"], b.tables["tfmu"].counts()) for b in blocks]
     )
     np.testing.assert_array_equal(event, table["bx"].to_numpy())
+
+
+@pytest.mark.parametrize("timed", [False, True])
+@pytest.mark.parametrize("pieces", [1 << 16, 7])
+def test_order_in_the_file_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, timed: bool, pieces: int
+) -> None:
+    """Rows in order, which are taken as they are, and the same ones that have to be sorted."""
+    monkeypatch.setattr("scout40.streams.sources.links_rows.ROWS", pieces)
+    rows = [(bx, link, slot) for bx in (1, 2, 5, 9) for link in (36, 50, 71) for slot in (0, 2)]
+    mixed = [row for bx in (1, 2, 5, 9) for row in reversed([r for r in rows if r[0] == bx])]
+    found = []
+    for name, order in (("rising", rows), ("mixed", mixed)):
+        pt = [1 + rows.index(row) for row in order]
+        columns = muons(order, hw_pt=pt, **({"orbit": [7] * len(rows)} if timed else {}))
+        pq.write_table(pa.table(columns), tmp_path / f"{name}.parquet")
+        found.append(read([str(tmp_path / f"{name}.parquet")]))
+    for blocks, run in found:
+        assert run.ledger.balanced
+        table = concatenate(blocks).tables["tfmu"]
+        assert table["hw_pt"].tolist() == list(range(1, 1 + len(rows)))
+        assert table.offsets.dtype == np.int32
+        filled = table.counts()[table.counts() > 0]
+        assert filled.tolist() == [6, 6, 6, 6]

@@ -87,6 +87,17 @@ def test_unknown_content_lists_what_is_accepted(tmp_path: Path) -> None:
         assert text in str(caught.value)
 
 
+def test_folder_of_unknown_files_says_what_is_in_it(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"notes{number}").write_bytes(b"hello" if number else b"")
+    with pytest.raises(BadInput, match="none of 4 inputs can be used: ") as caught:
+        open_source([str(tmp_path)])
+    text = str(caught.value)
+    assert f"{tmp_path}/notes0: empty file" in text
+    assert f"{tmp_path}/notes2: content not recognised (begins 68 65 6c 6c 6f); ...; acc" in text
+    assert text.count("accepted: ") == 1
+
+
 def test_missing_things(tmp_path: Path) -> None:
     for path, message in (
         ("nothing", "no such file"), ("*.root", "no file matches"), ("", "folder without files"),

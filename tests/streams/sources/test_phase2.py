@@ -23,6 +23,7 @@ from scout40.streams.formats.phase2 import (
 from scout40.streams.layout import Word
 from scout40.streams.sources.base import Quarantine, Run
 from scout40.streams.sources.phase2 import Phase2Source, puppi_columns, recognise
+from tests.dth import framed
 
 MUONS = "testvectors/phase2/TkMuons_TM18.dump"
 DTH = "testvectors/phase2/tcp_gen4_dth256.data"
@@ -36,18 +37,6 @@ def event(orbit: int, bx: int, words: list[int], kind: int = 2, error: int = 0) 
 def simple(orbit: int, bx: int, words: list[int]) -> bytes:
     """Header without run number, as in the first muon tests when kind is 0."""
     return struct.pack(f"<{1 + len(words)}Q", orbit << 24 | bx << 12 | len(words), *words)
-
-
-def framed(orbit: bytes) -> bytes:
-    """One orbit in DTHBasic256 blocks."""
-    orbit += bytes(-len(orbit) % 32)
-    pieces = [orbit[at : at + 255 * 32] for at in range(0, len(orbit), 255 * 32)]
-    out = b""
-    for index, piece in enumerate(pieces):
-        flags = (0x80 if index == 0 else 0) | (0x40 if index == len(pieces) - 1 else 0)
-        head = b"GZ" + index.to_bytes(3, "little") + bytes([flags, len(piece) // 32]) + bytes(9)
-        out += head + orbit[:8] + bytes(8) + piece
-    return out
 
 
 def read(path: Path, data: bytes, run: Run | None = None) -> tuple[list[Block], Run]:

@@ -96,6 +96,7 @@ def test_reason_names_what_is_there_what_is_missing_and_what_is_near(reference: 
     assert "L1Jet_pt (near: GenJet_pt, GenJetAK8_pt)" in text
     assert "bunchCrossing," not in text.partition("lacks")[2].partition("central")[0]
     assert "--map" in text
+    assert f"{', '.join(sorted(path.name for path in MAPS.iterdir()))} in " in text
     with pytest.raises(BadInput, match=r"splitLevel = 99.*SDSRawDataCollection"):
         RootSource([str(files(reference)["testSDSRawDataCollection_v3_CMSSW_14_0_0_split_0"])])
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import awkward as ak
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import uproot
@@ -19,6 +18,7 @@ from scout40.streams.sources.base import Run
 from scout40.streams.sources.branch_map import read_branch_map
 from scout40.streams.sources.root import RootSource
 from scout40.streams.sources.towers import TowersSource
+from tests.tables import write_columns as write
 
 TOWERS = {
     "event": [3, 3, 5],
@@ -26,11 +26,6 @@ TOWERS = {
     "iphi": [72, 1, 36],
     "hw_pt": [511, 0, 9],
 }
-
-
-def write(path: Path, columns: dict[str, Any]) -> str:
-    pq.write_table(pa.table(columns), path)
-    return str(path)
 
 
 def read(paths: list[str], **settings: int) -> tuple[list[Block], Run]:
@@ -105,7 +100,7 @@ def test_tables_of_others_are_not_taken(tmp_path: Path) -> None:
     path = write(tmp_path / "x.parquet", {"event": [1], "a": [1], "b": [1], "c": [1], "d": [1]})
     with pytest.raises(BadInput, match="another program wrote it"):
         open_source([path])
-    with pytest.raises(BadInput, match="no table of towers"):
+    with pytest.raises(BadInput, match="expected tables of towers or lists of events"):
         TowersSource([path])
 
 
