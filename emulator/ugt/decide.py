@@ -31,7 +31,7 @@ from scout40.streams.errors import BadInput
 from scout40.streams.formats.ugt import UgtSums
 
 ALGORITHM_WORDS = 8
-CHUNK = 16384
+CHUNK = 32768
 """Crossings that go through the kernel together: what they need stays in the cache."""
 
 

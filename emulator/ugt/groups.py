@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from scout40.emulator.ugt import kernel as k
-from scout40.emulator.ugt.correlate import MAX_LEGS
 from scout40.emulator.ugt.lanes import WIDTH
 from scout40.emulator.ugt.legs import Accept, accepted, nested
 from scout40.emulator.ugt.model import Condition
@@ -212,14 +211,17 @@ def add_pairs(
 def group_tables(groups: Sequence[Group]) -> k.Groups:
     """What the kernel reads of the groups."""
     head = np.zeros((len(groups), k.H_COLUMNS), np.int64)
-    lane = np.zeros((len(groups), MAX_LEGS, 2), np.int64)
+    join: list[tuple[int, int]] = []
     select = np.zeros((len(groups), 6, WIDTH), np.uint64)
     fields: list[tuple[int, int, int]] = []
     row: list[int] = []
     table: list[npt.NDArray[np.uint64]] = []
     for g, group in enumerate(groups):
         lanes, first = group.lanes, group.first
-        lane[g, : len(lanes), 0], lane[g, : len(lanes), 1] = first[:-1], lanes
+        head[g, k.H_WORDS], head[g, k.H_JOIN0] = sum(lanes[:1]), len(join)
+        for begin, words in zip(first[1:-1], lanes[1:], strict=True):
+            join += [(group.result + w, begin + w) for w in range(words)]
+        head[g, k.H_JOIN1] = len(join)
         head[g, k.H_TYPE], head[g, k.H_SHIFT] = list(LISTS).index(group.key[0]), group.key[1]
         head[g, k.H_LANES], head[g, k.H_RESULT] = len(lanes), group.result
         keys = [other.key for other in groups]
@@ -250,7 +252,7 @@ def group_tables(groups: Sequence[Group]) -> k.Groups:
         head[g, k.H_FIELD1] = len(fields)
     return k.Groups(
         head,
-        lane,
+        np.array(join, np.int64).reshape(-1, 2),
         select.ravel(),
         np.array(fields, np.uint64).reshape(-1, 3),
         np.array(row, np.uint32),

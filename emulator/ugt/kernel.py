@@ -49,15 +49,15 @@ class Lists(NamedTuple):
 class Groups(NamedTuple):
     """Groups of legs on one (object type, bx offset), at most 512 bits each; see groups.py.
 
-    head: int64 (groups, H_COLUMNS), columns H_*. lane: int64 (groups, MAX_LEGS, 2) first word and
-    number of words. select: uint64 (groups * 6 * 8,): words of lane 0..3, words with nested
-    legs, words that are needed. field: uint64 (fields, 3) shift, mask, place in ``row`` of value
-    0. row: uint32, place in ``table`` of the row of each value; table: uint64 rows of 8 words,
-    equal ones once, so that they stay in the nearest cache.
+    head: int64 (groups, H_COLUMNS), columns H_*. join: int64 (n, 2) condition word and the word of
+    a later lane that is joined to it. select: uint64 (groups * 6 * 8,): words of lane 0..3, words
+    with nested legs, words that are needed. field: uint64 (fields, 3) shift, mask, place in
+    ``row`` of value 0. row: uint32, place in ``table`` of the row of each value; table: uint64
+    rows of 8 words, equal ones once, so that they stay in the nearest cache.
     """
 
     head: Any
-    lane: Any
+    join: Any
     select: Any
     field: Any
     row: Any
@@ -113,8 +113,8 @@ class Scratch(NamedTuple):
 
 (
     H_TYPE, H_SHIFT, H_LANES, H_FIELD0, H_FIELD1, H_SLOT, H_RESULT, H_LOWEST_PT, H_SAME_LIST,
-    H_COLUMNS,
-) = range(10)  # fmt: skip
+    H_WORDS, H_JOIN0, H_JOIN1, H_COLUMNS,
+) = range(13)  # fmt: skip
 
 
 @njit
@@ -180,14 +180,12 @@ def _group(group: Any, groups: Any, s: Any) -> Any:
     legs = _legs_of_objects(s.chosen, s.slot, first, count, group, groups, s.masks, s.anys)
     store(joined, 0, legs)
     result = groups.head[group * H_COLUMNS + H_RESULT]
-    lanes = groups.head[group * H_COLUMNS + H_LANES]
-    for j in range(lanes):
-        lane = groups.lane[2 * (group * MAX_LEGS + j)]
-        for w in range(groups.lane[2 * (group * MAX_LEGS + j) + 1]):
-            if j == 0:
-                bits[result + w] = joined[lane + w]
-            else:
-                bits[result + w] &= joined[lane + w]
+    begin = groups.head[group * H_COLUMNS + H_JOIN0]
+    end = groups.head[group * H_COLUMNS + H_JOIN1]
+    for w in range(groups.head[group * H_COLUMNS + H_WORDS]):
+        bits[result + w] = joined[w]
+    for k in range(begin, end):
+        bits[groups.join[2 * k]] &= joined[groups.join[2 * k + 1]]
 
 
 def decide(
@@ -257,7 +255,7 @@ def _decide(
             pointer(lists.ext), pointer(lists.time),
         ),
         Groups(
-            pointer(groups.head), pointer(groups.lane), pointer(groups.select),
+            pointer(groups.head), pointer(groups.join), pointer(groups.select),
             pointer(groups.field), pointer(groups.row), pointer(groups.table),
         ),
         Pairs(pointer(pairs.table), pointer(pairs.members), pointer(pairs.limits)),
