@@ -84,10 +84,12 @@ def chain_options(function: F) -> F:
                 help="Folder of official look-up tables; those it lacks are computed.",
             ),
             click.option(
-                "--firmware", help="uGMT firmware: 2015 to 2024; default from the input, or 2024."
+                "--firmware", help="uGMT firmware: 2015, 2016, 2017-start, 2017, 2022, 2024, "
+                "2024-addresses; default from the input, or 2024.",
             ),
             click.option(
-                "--calo-config", help="Setting of calorimeter layer 2, such as 2024 (default)."
+                "--calo-config", help="Calorimeter layer 2: phi-ring, 2024 (default), "
+                "chunky-donut, no-subtraction; compare takes those that FILE has.",
             ),
         )
     ):  # fmt: skip

@@ -9,12 +9,16 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
+from scout40.emulator.calo.config import CONFIGS
+from scout40.emulator.ugmt.firmware import FIRMWARES
 from scout40.streams.block import Block, concatenate
 from scout40.streams.errors import BadConfig, BadInput
 from scout40.streams.sources import open_source
 from scout40.streams.sources.base import Run
 from scout40.tools.chain import Chain, with_sums
+from scout40.tools.compare import command
 from scout40.tools.job import emulate
 from scout40.tools.unpack import unpack
 from tests.tools.link_tables import muons, towers, write
@@ -229,3 +233,10 @@ def test_compare_recorded_decisions_needs_some(links: Path, menu: Path) -> None:
     done = run("compare", "--from", "links", links, "--menu", menu)
     assert done.exit_code == 2
     assert "no recorded decision bits" in done.stderr
+
+
+def test_help_names_every_firmware_and_setting() -> None:
+    """The help is written without importing them, so that it appears at once."""
+    text = CliRunner().invoke(command, ["--help"], terminal_width=200).output
+    for name in (*FIRMWARES, *CONFIGS):
+        assert name in text
