@@ -32,6 +32,9 @@ class Lineage:
         what computed the decisions; "cpu" for the compiled menu.
     algorithms:
         (bit, name) of the decision words.
+    tables:
+        (name, source) of what stages before the menu used: versions, settings and look-up tables,
+        the latter as file name with SHA-256 or as "computed".
     """
 
     version: str
@@ -41,6 +44,7 @@ class Lineage:
     sources: tuple[tuple[str, int], ...] = ()
     board: str = "cpu"
     algorithms: tuple[tuple[int, str], ...] = ()
+    tables: tuple[tuple[str, str], ...] = ()
 
     def to_json(self) -> str:
         """One line of JSON with sorted keys."""

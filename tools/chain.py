@@ -97,7 +97,10 @@ class Chain:
 
 
 class Stage:
-    """The emulation before the menu, of one run; ``notes`` says what was chosen."""
+    """The emulation before the menu, of one run.
+
+    notes says in words what was chosen, sources as (name, source) pairs for the lineage.
+    """
 
     def __init__(self, chain: Chain, source: object) -> None:
         self._chain = chain
@@ -105,6 +108,7 @@ class Stage:
         self._ugmt: Ugmt | None = None
         self._calo: dict[str, CaloLayer2] = {}
         self.notes: tuple[str, ...] = ()
+        self.sources: tuple[tuple[str, str], ...] = ()
 
     def __call__(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """Every block with what the stage adds."""
@@ -141,7 +145,9 @@ class Stage:
                 tables = packaged_tables() if luts is None else load_tables(luts)
             self._calo[chosen.name] = CaloLayer2(chosen, tables)
             sources = dict.fromkeys(s for layer in self._calo.values() for s in layer.sources)
-            self.notes = ("; ".join([f"calo layer 2, setting {', '.join(self._calo)}", *sources]),)
+            names = ", ".join(self._calo)
+            self.notes = ("; ".join([f"calo layer 2, setting {names}", *sources]),)
+            self.sources = (("calo layer 2", names), *map(_name_and_source, sources))
         return self._calo[chosen.name]
 
     def _muons(self, block: Block) -> Ugmt:
@@ -167,6 +173,7 @@ class Stage:
                 sums = "no calorimeter sums, so both isolation bits of all muons are set"
             words = _tables_in_words(tables.sources)
             self.notes = (f"uGMT firmware {fw.name}; {words}; {sums}",)
+            self.sources = (("uGMT firmware", fw.name), *tables.sources.items())
         return self._ugmt
 
 
@@ -181,6 +188,12 @@ def with_sums(inputs: Sequence[str | Path]) -> list[str]:
         if beside.exists():
             return [*places, str(beside)]
     return names
+
+
+def _name_and_source(text: str) -> tuple[str, str]:
+    """A calorimeter table: file and digest, or the packaged constants."""
+    name, digest, value = text.rpartition(" sha256:")
+    return (name, f"sha256:{value}") if digest else ("jet calibration", text)
 
 
 def _tables_in_words(sources: Mapping[str, str]) -> str:

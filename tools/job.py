@@ -7,6 +7,7 @@ print(result.rates.to_pandas())
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import math
 from collections import Counter
@@ -182,7 +183,12 @@ def emulate(
     if out is not None:
         configuration = chosen.configuration(map_file) | begin.configuration()
         lineage = run_lineage(input_files(inputs), what, configuration)
-        output = Output(out, lineage, overwrite=overwrite, tables=TABLES)
+        output = Output(
+            out,
+            lambda: dataclasses.replace(lineage, tables=stage.sources),
+            overwrite=overwrite,
+            tables=TABLES,
+        )
     try:
         for block, decisions in decided(blocks, work.compiled, threads or default_threads()):
             decision, accepted = work.decide(block, decisions, source.contiguous)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +37,7 @@ class Output:
     def __init__(
         self,
         path: str | Path,
-        lineage: Lineage,
+        lineage: Callable[[], Lineage],
         *,
         overwrite: bool = False,
         physical: bool = True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -117,12 +117,12 @@ def unpack(
         progress.set_total(source.total)
     sink = None
     if out is not None:
+        configuration = chain.configuration() if chain is not None else None
+        lineage = lineage_of(input_files(inputs), configuration=configuration)
         sink = ArrowSink(
             out,
             layout="tables" if tables else "nested",
-            lineage=lineage_of(
-                input_files(inputs), configuration=chain.configuration() if chain else None
-            ),
+            lineage=lambda: replace(lineage, tables=stage.sources) if stage else lineage,
             overwrite=overwrite,
             physical=True,
         )

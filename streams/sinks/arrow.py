@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol
 
@@ -39,6 +39,9 @@ class ArrowSink:
     file_format:
         ".arrow", ".arrows" or ".parquet"; from the suffix of ``path`` when None, and Parquet
         for a folder without suffix.
+    lineage:
+        what the output is made from; a function is called at the first block, when stages have
+        chosen what they use.
     overwrite:
         replace an existing output, at the end and in one step; refuse it otherwise.
     physical:
@@ -54,7 +57,7 @@ class ArrowSink:
         *,
         layout: Layout = "nested",
         file_format: str | None = None,
-        lineage: Lineage | None = None,
+        lineage: Lineage | Callable[[], Lineage] | None = None,
         overwrite: bool = False,
         physical: bool = False,
         rows_per_group: int = 1 << 17,
@@ -86,6 +89,8 @@ class ArrowSink:
         if not self._open or self._broken:
             raise Scout40Error(f"{self.name}: written after it was closed or failed")
         self._broken = True
+        if callable(self._lineage):
+            self._lineage = self._lineage()
         facts: dict[str, Any] = {
             "lineage": self._lineage,
             "physical": self._physical,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,13 @@ def words_of(path: Path) -> Any:
     return np.stack(pq.read_table(path)["initial"].to_pylist()).astype(np.uint64)[:, 0]
 
 
+def lineage_in(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(pq.read_schema(path).metadata[b"scout40.lineage"])
+    return found
+
+
 def digest_of(path: Path) -> str:
-    lineage = json.loads(pq.read_schema(path).metadata[b"scout40.lineage"])
-    return str(lineage["configuration"])
+    return str(lineage_in(path)["configuration"])
 
 
 # -- what decides the result -----------------------------------------------------------------------
@@ -89,6 +94,14 @@ def test_lineage_of_links(links: Path, menu: Path, tmp_path: Path, with_menu: bo
     }
     assert found.pop("copy") == found["one"]
     assert len(set(found.values())) == len(found)
+    used = dict(lineage_in(tmp_path / "one.parquet")["tables"])
+    assert used["uGMT firmware"] == "2024"
+    digest = hashlib.sha256((folders["one"] / "SortRank.txt").read_bytes()).hexdigest()
+    assert used["SortRank"] == f"SortRank.txt sha256:{digest}"
+    assert used["BPhiExtrapolation"] == used["IdxSelMemPhi"] == "computed"
+    plain = dict(lineage_in(tmp_path / "2016.parquet")["tables"])
+    assert plain["uGMT firmware"] == "2016"
+    assert set(plain.values()) == {"2016", "computed"}
 
 
 @pytest.mark.parametrize("with_menu", [False, True])
@@ -102,6 +115,9 @@ def test_lineage_of_towers(calo: Path, menu: Path, tmp_path: Path, with_menu: bo
     }
     assert found.pop("again") == found[None]
     assert len(set(found.values())) == 3
+    packaged = ["jet calibration", "packaged 2024 constants"]
+    assert lineage_in(tmp_path / "2024.parquet")["tables"] == [["calo layer 2", "2024"], packaged]
+    assert lineage_in(tmp_path / "phi-ring.parquet")["tables"] == [["calo layer 2", "phi-ring"]]
 
 
 def test_lineage_of_objects_is_that_without_a_chain(
