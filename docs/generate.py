@@ -126,7 +126,9 @@ def setting(value: object) -> str:
     if isinstance(value, Extrapolation):
         widths = f"{value.eta_bits} + {value.pt_bits} bits"
         return f"{widths}, phi << {value.phi_shift}, {value.phi_bits} bits out"
-    return {None: "–", True: "yes", False: "no"}.get(value, str(value))  # type: ignore[call-overload, no-any-return]
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else str(value)
 
 
 def agreement_table() -> str:

@@ -22,7 +22,7 @@ import llvmlite
 import numba
 import numpy as np
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic as untyped_intrinsic
 from numba.np.arrayobj import make_array
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -100,7 +100,13 @@ def generated_module(name: str, source: str) -> ModuleType:
     return module
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """``numba.extending.intrinsic``; kernels call it without the first argument."""
+    made: Callable[..., Any] = untyped_intrinsic(function)
+    return made
+
+
+@intrinsic
 def pointer(typingctx: Any, array: Any) -> Any:
     """In a kernel: pointer to the first element of a contiguous array, to be indexed like it.
 

@@ -14,7 +14,14 @@ import numpy.typing as npt
 
 from scout40.emulator.ugmt.firmware import Firmware, firmware
 from scout40.emulator.ugmt.neighbours import MATCH_NAMES
-from scout40.emulator.ugmt.tables import COMPUTED, SUFFIXES, Tables, computed_tables, load_tables
+from scout40.emulator.ugmt.tables import (
+    COMPUTED,
+    SUFFIXES,
+    Tables,
+    computed_tables,
+    load_tables,
+    widths,
+)
 from scout40.streams.errors import BadConfig, BadInput
 from scout40.streams.formats.scales import MUON_ETA, MUON_PHI, MUON_PT
 from scout40.streams.lut_file import read_lut
@@ -150,9 +157,8 @@ def of_firmware(tables: Tables, fw: Firmware, source: str) -> dict[str, Lut]:
     """Tables of the uGMT by the names in ``tables.sources``."""
     move = fw.extrapolation
     found: dict[str, Lut] = {}
-    for name in tables.sources:
-        values, n_out = _contents(tables, fw, name)
-        n_in = (len(values) - 1).bit_length()
+    for name, (n_in, n_out) in widths(fw).items():
+        values = _contents(tables, name)[: 1 << n_in]
         fields = address_fields(name, n_in)
         if "Extrapolation" in name:
             fields = (Field("|eta|", move.eta_bits), Field("pt", move.pt_bits))
@@ -160,25 +166,19 @@ def of_firmware(tables: Tables, fw: Firmware, source: str) -> dict[str, Lut]:
     return found
 
 
-def _contents(tables: Tables, fw: Firmware, name: str) -> tuple[Values, int]:
-    """Values and width of one table."""
-    if name in MATCH_NAMES:
-        values = tables.match[MATCH_NAMES.index(name)]
-        bits = int(fw.fine_bit) + fw.match_eta_bits + 3
-        return values[: 1 << bits], 1
-    if name.endswith("Extrapolation"):
-        row = "BOE".index(name[0])
-        if name[1:4] == "Phi":
-            return tables.phi_extrapolation[row], fw.extrapolation.phi_bits
-        return tables.eta_extrapolation[row], 4
-    single = {
-        "SortRank": (tables.rank, 10),
-        "IdxSelMemPhi": (tables.calo_phi_index, 6),
-        "IdxSelMemEta": (tables.calo_eta_index, 5),
-        "AbsIsoCheckMem": (tables.absolute_isolation, 1),
-        "RelIsoCheckMem": (tables.relative_isolation, 1),
+def _contents(tables: Tables, name: str) -> Values:
+    """Values of one table; those of fewer address bits than the array has come first."""
+    move = {"Phi": tables.phi_extrapolation, "Eta": tables.eta_extrapolation}
+    contents: dict[str, Values] = {
+        **dict(zip(MATCH_NAMES, tables.match, strict=True)),
+        **{f"{finder}{k}Extrapolation": move[k][n] for n, finder in enumerate("BOE") for k in move},
+        "SortRank": tables.rank,
+        "IdxSelMemPhi": tables.calo_phi_index,
+        "IdxSelMemEta": tables.calo_eta_index,
+        "AbsIsoCheckMem": tables.absolute_isolation,
+        "RelIsoCheckMem": tables.relative_isolation,
     }
-    return single[name]
+    return contents[name]
 
 
 def gather(names: Sequence[str], firmware_name: str) -> list[Lut]:

@@ -103,6 +103,11 @@ def load_tables(folder: str | Path, fw: Firmware) -> Tables:
     return _assemble(found, fw)
 
 
+def widths(fw: Firmware) -> dict[str, tuple[int, int]]:
+    """Bits of address and of value of each table, by its name in ``Tables.sources``."""
+    return {memory.key: (memory.n_in, memory.limit.bit_length()) for memory in _memories(fw)}
+
+
 def _memories(fw: Firmware) -> Iterator[_Memory]:
     """Every table that a firmware uses."""
     rank_bits = closed_forms.PT_BITS + closed_forms.QUAL_BITS

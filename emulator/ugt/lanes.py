@@ -11,7 +11,9 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.extending import intrinsic, models, register_model
+from numba.extending import models, register_model
+
+from scout40.streams.jit import intrinsic
 
 WIDTH = 8
 """Words of a mask."""
@@ -41,7 +43,7 @@ def _place(context: Any, builder: Any, signature: Any, args: Any) -> Any:
     return builder.bitcast(first, _VECTOR.as_pointer())
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def load(typingctx: Any, table: Any, at: Any) -> Any:
     """Eight words of a uint64 pointer from index ``at``."""
 
@@ -51,7 +53,7 @@ def load(typingctx: Any, table: Any, at: Any) -> Any:
     return MASK(table, at), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def store(typingctx: Any, table: Any, at: Any, mask: Any) -> Any:
     """Write eight words to a uint64 pointer from index ``at``."""
 
@@ -63,7 +65,7 @@ def store(typingctx: Any, table: Any, at: Any, mask: Any) -> Any:
     return types.void(table, at, mask), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def both(typingctx: Any, x: Any, y: Any) -> Any:
     """x AND y."""
 
@@ -73,7 +75,7 @@ def both(typingctx: Any, x: Any, y: Any) -> Any:
     return MASK(x, y), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def either(typingctx: Any, x: Any, y: Any) -> Any:
     """x OR y."""
 
@@ -83,7 +85,7 @@ def either(typingctx: Any, x: Any, y: Any) -> Any:
     return MASK(x, y), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def invert(typingctx: Any, x: Any) -> Any:
     """NOT x."""
 
@@ -93,7 +95,7 @@ def invert(typingctx: Any, x: Any) -> Any:
     return MASK(x), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def nothing(typingctx: Any) -> Any:
     """The empty mask."""
 
@@ -103,7 +105,7 @@ def nothing(typingctx: Any) -> Any:
     return MASK(), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def differ(typingctx: Any, x: Any, y: Any) -> Any:
     """x XOR y."""
 
@@ -119,7 +121,7 @@ def _all_lanes(builder: Any, word: Any) -> Any:
     return builder.shuffle_vector(one, ir.Constant(_VECTOR, ir.Undefined), zeros)
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def every(typingctx: Any, word: Any) -> Any:
     """The same uint64 in all eight words."""
 
@@ -129,7 +131,7 @@ def every(typingctx: Any, word: Any) -> Any:
     return MASK(word), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def left(typingctx: Any, x: Any, shift: Any) -> Any:
     """Every word << shift (uint64, below 64)."""
 
@@ -139,7 +141,7 @@ def left(typingctx: Any, x: Any, shift: Any) -> Any:
     return MASK(x, shift), codegen
 
 
-@intrinsic  # type: ignore[untyped-decorator]
+@intrinsic
 def right(typingctx: Any, x: Any, shift: Any) -> Any:
     """Every word >> shift (uint64, below 64)."""
 

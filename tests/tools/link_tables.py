@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scout40.streams.block import concatenate
+from scout40.streams.block import Block, concatenate
 from scout40.streams.formats.track_finder import FIRST_LINK, LINKS, SLOTS, TFMU
 from scout40.streams.sources import open_source
 from scout40.streams.sources.base import Run
@@ -129,3 +129,8 @@ def changed(columns: Columns, name: str, row: int, by: int = 1) -> Columns:
     values = columns[name].astype(np.int64)
     values[row] += by
     return {**columns, name: values}
+
+
+def block_of(*paths: Path | str) -> Block:
+    """All blocks of the files as one."""
+    return concatenate(open_source([str(path) for path in paths]).blocks(Run()))

@@ -14,42 +14,13 @@ from click.testing import CliRunner
 
 from scout40.emulator.calo.config import CONFIGS
 from scout40.emulator.ugmt.firmware import FIRMWARES
-from scout40.streams.block import Block, concatenate
 from scout40.streams.errors import BadConfig, BadInput
-from scout40.streams.sources import open_source
-from scout40.streams.sources.base import Run
 from scout40.tools.chain import Chain, with_sums
 from scout40.tools.compare import command
 from scout40.tools.job import emulate
 from scout40.tools.unpack import unpack
-from tests.tools.link_tables import muons, towers, write
-from tests.tools.program import MENU, run
-
-
-@pytest.fixture(scope="module")
-def menu(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("menu") / "chain.toml"
-    path.write_text(MENU)
-    return path
-
-
-@pytest.fixture(scope="module")
-def links(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("links") / "muons.parquet", muons(60))
-
-
-@pytest.fixture(scope="module")
-def calo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("towers") / "towers.parquet", towers(6))
-
-
-def block_of(*paths: Path | str) -> Block:
-    return concatenate(open_source([str(path) for path in paths]).blocks(Run()))
-
-
-def words_of(path: Path) -> Any:
-    """First of the initial decision words of an output file."""
-    return np.stack(pq.read_table(path)["initial"].to_pylist()).astype(np.uint64)[:, 0]
+from tests.tools.link_tables import block_of, muons, towers, write
+from tests.tools.program import run
 
 
 def lineage_in(path: Path) -> dict[str, Any]:

@@ -21,11 +21,7 @@ from tests.tools.link_tables import (
     Columns,
     changed,
     compared,
-    demux_jets,
-    muons,
-    output_muons,
     read,
-    towers,
     without,
     write,
 )
@@ -33,25 +29,6 @@ from tests.tools.program import json_of, run
 
 LINKS = Chain("links")
 KINDS = ("outputs", "intermediate", "inputs")
-
-
-@pytest.fixture(scope="module")
-def links(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty crossings of muons, numbered from 0."""
-    return write(tmp_path_factory.mktemp("links") / "muons.parquet", muons(40))
-
-
-@pytest.fixture(scope="module")
-def good(links: Path) -> Columns:
-    """The output muons of :func:`links`."""
-    return output_muons(links)
-
-
-@pytest.fixture(scope="module")
-def calo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Columns]:
-    """Six events of towers, and their jets."""
-    path = write(tmp_path_factory.mktemp("towers") / "towers.parquet", towers(6))
-    return path, demux_jets(path)
 
 
 # -- reference sets --------------------------------------------------------------------------------
@@ -274,9 +251,9 @@ def test_junk_rows_change_nothing(links: Path, good: Columns, tmp_path: Path) ->
 # -- jets ------------------------------------------------------------------------------------------
 
 
-def test_jet_faults(calo: tuple[Path, Columns], tmp_path: Path) -> None:
+def test_jet_faults(calo_jets: tuple[Path, Columns], tmp_path: Path) -> None:
     """A file without the processor's stage lacks its rows; towers of the crossing are kept."""
-    inputs, jets = calo
+    inputs, jets = calo_jets
     chain = Chain("towers")
     (plain,) = compared(inputs, write(tmp_path / "a.parquet", jets), chain).tallies
     assert plain.missing == 0

@@ -9,37 +9,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from scout40.streams.block import ORBIT_BX, Block, Table, concatenate, offsets_of
-from scout40.streams.sources import open_source
-from scout40.streams.sources.base import Run
+from scout40.streams.block import ORBIT_BX, Block, Table, offsets_of
 from scout40.tools.chain import Chain
 from scout40.tools.job import emulate
-from tests.tools.link_tables import muons, read, towers, write
+from tests.tools.link_tables import block_of, muons, read, write
 from tests.tools.memory import Memory
-from tests.tools.program import MENU, json_of, run
+from tests.tools.program import json_of, run
 
 MUON_BITS, CALO_BITS = 0b000111, 0b111000
-
-
-@pytest.fixture(scope="module")
-def menu(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("menu") / "chain.toml"
-    path.write_text(MENU)
-    return path
-
-
-@pytest.fixture(scope="module")
-def links(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("links") / "muons.parquet", muons(60))
-
-
-@pytest.fixture(scope="module")
-def calo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write(tmp_path_factory.mktemp("towers") / "towers.parquet", towers(6))
-
-
-def block_of(*paths: Path | str) -> Block:
-    return concatenate(open_source([str(path) for path in paths]).blocks(Run()))
 
 
 def words_of(path: Path) -> Any:
@@ -78,12 +55,12 @@ def test_file_and_folder_agree(links: Path, tmp_path: Path) -> None:
         assert "firmware 2024" in result["notes"][0]
     one, other = block_of(file), block_of(folder)
     assert set(one.tables) == {"tfmu", "mu", "mu_intermediate"}
-    assert np.array_equal(one.crossing["event"], np.arange(60))
+    assert np.array_equal(one.crossing["event"], np.arange(40))
     for name, table in one.tables.items():
         assert np.array_equal(table.offsets, other.tables[name].offsets)
         for column, values in table.columns.items():
             assert np.array_equal(values, other.tables[name][column]), (name, column)
-    assert np.array_equal(one.tables["tfmu"]["hw_pt"], muons(60)["hw_pt"])
+    assert np.array_equal(one.tables["tfmu"]["hw_pt"], muons(40)["hw_pt"])
 
 
 @pytest.mark.parametrize("config", ["2024", "chunky-donut"])
@@ -138,7 +115,7 @@ def test_decisions_of_links(links: Path, menu: Path, tmp_path: Path) -> None:
     assert np.bitwise_or.reduce(words) & CALO_BITS == 0
     assert len(np.unique(words)) > 2
     assert set(first["not_evaluated"]) == {"L1_DoubleJet30", "L1_HTT100", "L1_ETM20"}
-    assert first["crossings"] == 60
+    assert first["crossings"] == 40
 
 
 def test_decisions_of_reference_muons(reference: Path, menu: Path, tmp_path: Path) -> None:
@@ -192,8 +169,8 @@ def test_contiguous_links(links: Path, menu: Path, tmp_path: Path, threads: int)
     timed = write(tmp_path / "timed.parquet", rows)
     result = emulate([str(timed)], menu, chain=Chain("links"), threads=threads)
     plain = emulate([str(links)], menu, chain=Chain("links"), threads=threads)
-    assert result.counter.crossings == 3 * ORBIT_BX
-    assert plain.counter.crossings == 60
+    assert result.counter.crossings == 2 * ORBIT_BX
+    assert plain.counter.crossings == 40
     assert result.rules.applied
     assert not plain.rules.applied
     counts = [one.rates["count_initial"].to_pylist() for one in (result, plain)]

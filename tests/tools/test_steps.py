@@ -19,34 +19,11 @@ from tests.tools.link_tables import (
     Columns,
     changed,
     compared,
-    demux_jets,
-    muons,
-    output_muons,
     read,
-    towers,
     write,
 )
 
 LINKS = Chain("links")
-
-
-@pytest.fixture(scope="module")
-def links(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty crossings of muons, numbered from 0."""
-    return write(tmp_path_factory.mktemp("links") / "muons.parquet", muons(40))
-
-
-@pytest.fixture(scope="module")
-def good(links: Path) -> Columns:
-    """The output muons of :func:`links`."""
-    return output_muons(links)
-
-
-@pytest.fixture(scope="module")
-def calo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Columns]:
-    """Six events of towers, and their jets."""
-    path = write(tmp_path_factory.mktemp("towers") / "towers.parquet", towers(6))
-    return path, demux_jets(path)
 
 
 # -- numbering of crossings ------------------------------------------------------------------------
@@ -73,9 +50,9 @@ def test_orbits(links: Path, good: Columns, tmp_path: Path, orbit: int) -> None:
     assert (first.orbit, first.bx) == (orbit + number // 7, number % 7 * 500 + 1)
 
 
-def test_orbits_of_jets(calo: tuple[Path, Columns], tmp_path: Path) -> None:
+def test_orbits_of_jets(calo_jets: tuple[Path, Columns], tmp_path: Path) -> None:
     """Three keys beside early crossings and the latest there can be: their order must hold."""
-    rows, jets = read(calo[0]), calo[1]
+    rows, jets = read(calo_jets[0]), calo_jets[1]
     orbits = np.array([5, 200_000_000, 4_294_967_290])
     tables = [
         {**columns, "orbit": orbits[columns["event"] // 2], "bx": columns["event"] % 2 + 3563}
@@ -210,8 +187,8 @@ def test_no_expected_rows(links: Path, good: Columns, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("numbered", [False, True])
-def test_no_expected_jets(calo: tuple[Path, Columns], tmp_path: Path, numbered: bool) -> None:
-    inputs, jets = calo
+def test_no_expected_jets(calo_jets: tuple[Path, Columns], tmp_path: Path, numbered: bool) -> None:
+    inputs, jets = calo_jets
     nothing = {name: values[:0] for name, values in jets.items()}
     nothing |= {"config": np.zeros(0, np.int64)} if numbered else {}
     (tally,) = compared(inputs, write(tmp_path / "none.parquet", nothing), Chain("towers")).tallies
@@ -224,17 +201,17 @@ def test_no_expected_jets(calo: tuple[Path, Columns], tmp_path: Path, numbered: 
 
 @pytest.mark.parametrize("config", [None, "2024", "phi-ring", "no-subtraction"])
 def test_setting_of_files_without_numbers(
-    calo: tuple[Path, Columns], tmp_path: Path, config: str | None
+    calo_jets: tuple[Path, Columns], tmp_path: Path, config: str | None
 ) -> None:
-    inputs, jets = calo
+    inputs, jets = calo_jets
     expected = write(tmp_path / "jets.parquet", jets)
     (tally,) = compared(inputs, expected, Chain("towers", calo_config=config)).tallies
     assert (tally.columns["hw_pt"] == 0) == (config in (None, "2024"))
     assert tally.compared == [name for name in jets if name not in ("event", "stage", "pos")]
 
 
-def test_unknown_setting_in_a_file(calo: tuple[Path, Columns], tmp_path: Path) -> None:
-    inputs, jets = calo
+def test_unknown_setting_in_a_file(calo_jets: tuple[Path, Columns], tmp_path: Path) -> None:
+    inputs, jets = calo_jets
     odd = write(tmp_path / "odd.parquet", {**jets, "config": np.full(len(jets["pos"]), 9)})
     with pytest.raises(BadInput, match="config 9 is not known; known are 0 phi-ring, 1 2024"):
         compared(inputs, odd, Chain("towers"))
@@ -246,13 +223,14 @@ def test_unknown_setting_in_a_file(calo: tuple[Path, Columns], tmp_path: Path) -
 # -- rows of the other trigger ---------------------------------------------------------------------
 
 
-def test_muons_are_no_jets(calo: tuple[Path, Columns], good: Columns, tmp_path: Path) -> None:
+def test_muons_are_no_jets(calo_jets: tuple[Path, Columns], good: Columns, tmp_path: Path) -> None:
     muons_file = write(tmp_path / "muons.parquet", {**good, "bx": good["bx"] % 6})
     with pytest.raises(BadInput, match=r"candidate jets: pos \(and none of: tf_muon_index"):
-        compare_steps([str(calo[0])], [str(muons_file)], Chain("towers"))
+        compare_steps([str(calo_jets[0])], [str(muons_file)], Chain("towers"))
 
 
-def test_jets_are_no_muons(links: Path, calo: tuple[Path, Columns], tmp_path: Path) -> None:
-    jets_file = write(tmp_path / "jets.parquet", {**calo[1], "stage": calo[1]["pos"] * 0 + 1})
+def test_jets_are_no_muons(links: Path, calo_jets: tuple[Path, Columns], tmp_path: Path) -> None:
+    jets = calo_jets[1]
+    jets_file = write(tmp_path / "jets.parquet", {**jets, "stage": jets["pos"] * 0 + 1})
     with pytest.raises(BadInput, match=r"output muons: pos \(and none of: seed_et, stage"):
         compare_steps([str(links)], [str(jets_file)], LINKS)
