@@ -1,4 +1,4 @@
-"""A comparison of steps on the terminal: verdict, columns that differ, first crossings in full."""
+"""A comparison of steps on the terminal: first crossings in full, columns that differ, verdict."""
 
 from __future__ import annotations
 
@@ -30,8 +30,15 @@ AROUND = 4
 
 
 def steps(result: StepComparison) -> None:
-    """Verdict by file, then the first differing crossings with their inputs."""
+    """The first differing crossings with their inputs, then the verdict, where a screen ends."""
     screen = console()
+    small = screen.width < NARROW or (screen.is_terminal and screen.height < TALL)
+    shown = 1 if small else len(result.first)
+    for crossing in result.first[:shown]:
+        _crossing(screen, crossing)
+    if len(result.first) > shown:
+        left = len(result.first) - shown
+        screen.print(Text(f"and {left} more of the first crossings (with --json)", "dim"))
     heads = (("rows", "right"), ("differ", "right"), ("missing", "right"), ("extra", "right"))
     grid = Grid([("expected", "left"), ("step", "left"), *heads])
     for tally in result.tallies:
@@ -41,13 +48,6 @@ def steps(result: StepComparison) -> None:
     screen.print(grid.table(screen.width))
     for tally in result.tallies:
         _columns(screen, tally)
-    small = screen.width < NARROW or (screen.is_terminal and screen.height < TALL)
-    shown = 1 if small else len(result.first)
-    for crossing in result.first[:shown]:
-        _crossing(screen, crossing)
-    if len(result.first) > shown:
-        left = len(result.first) - shown
-        screen.print(Text(f"and {left} more of the first crossings (with --json)", "dim"))
     receipt(screen, result.receipt)
 
 
