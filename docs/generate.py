@@ -121,11 +121,9 @@ def firmware_table() -> str:
 def setting(value: object) -> str:
     """One value of a version in a table cell."""
     if isinstance(value, Ellipse):
-        factors = f"eta × {value.eta_factor:g}, phi × {value.phi_factor:g}"
-        return f"{value.max_dr:g}; {factors}"
+        return f"{value.max_dr:g}; {value.eta_factor:g}, {value.phi_factor:g}"
     if isinstance(value, Extrapolation):
-        widths = f"{value.eta_bits} + {value.pt_bits} bits"
-        return f"{widths}, phi << {value.phi_shift}, {value.phi_bits} bits out"
+        return f"{value.eta_bits} + {value.pt_bits}, {value.phi_bits} << {value.phi_shift}"
     if isinstance(value, bool):
         return "yes" if value else "no"
     return "–" if value is None else str(value)
