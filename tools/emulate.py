@@ -25,7 +25,7 @@ from scout40.tools.command import (
 
 if TYPE_CHECKING:
     from scout40.tools.chain import Chain
-    from scout40.tools.job import Settings
+    from scout40.tools.deciding import Settings
 
 
 @click.command(cls=Task, name="emulate")
@@ -134,7 +134,7 @@ def _objects(
 
 
 def _settings(choices: dict[str, str | int | None]) -> Settings:
-    from scout40.tools.job import Settings
+    from scout40.tools.deciding import Settings
 
     bunches = choices.pop("bunches")
     texts = {name: None if value is None else str(value) for name, value in choices.items()}

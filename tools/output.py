@@ -26,11 +26,7 @@ if TYPE_CHECKING:
 class Output:
     """Blocks with decisions to ``path``; summary tables beside it as ``<stem>.<name>.parquet``.
 
-    Result columns, one row per crossing: ``evaluated``, ``initial`` and ``prescaled`` decision
-    words (uint64, 8; algorithm i is bit i % 64 of word i // 64, names in the lineage; an algorithm
-    that is 0 in ``evaluated`` is unknown, not false), and as uint8 0 or 1 ``finor``, ``veto``,
-    ``accept`` before and ``accept_after_rules`` after the trigger rules (equal when rules do not
-    apply).
+    Beside them stand the columns of ``result_columns``.
     Crossings of a zero-suppressed stream that have neither objects nor decisions get no row.
     """
 
@@ -60,21 +56,13 @@ class Output:
         ledger: Ledger,
     ) -> None:
         """One block with its decisions; ``evaluated``: uint64 (8,)."""
-        results: dict[str, npt.NDArray[Any]] = {
-            "evaluated": np.tile(evaluated, (len(block), 1)),
-            "initial": decision.initial,
-            "prescaled": decision.after_prescale,
-            "finor": decision.finor.view(np.uint8),
-            "veto": decision.veto.view(np.uint8),
-            "accept": decision.accept.view(np.uint8),
-            "accept_after_rules": accepted.view(np.uint8),
-        }
+        results = result_columns(decision, accepted)
         if block.contiguous:
             keep = rows_worth_keeping(block, decision.initial)
             if not keep.all():
                 block = without_empty_rows(block, keep)
                 results = {name: values[keep] for name, values in results.items()}
-        self._sink.write(block, results)
+        self._sink.write(block, with_evaluated(evaluated, results, len(block)))
         ledger.add("rows_written", len(block))
 
     def close(self, status: Status, ledger: Ledger, tables: Mapping[str, pa.Table]) -> None:
@@ -92,6 +80,33 @@ class Output:
         self._sink.abort()
         for target in self._targets.values():
             target.discard()
+
+
+def result_columns(
+    decision: Decision, accepted: npt.NDArray[np.bool_]
+) -> dict[str, npt.NDArray[Any]]:
+    """Columns with one row per crossing; ``with_evaluated`` adds the one that is constant.
+
+    ``evaluated``, ``initial`` and ``prescaled`` are decision words (uint64, 8; algorithm i is bit
+    i % 64 of word i // 64, names in the lineage; an algorithm that is 0 in ``evaluated`` is
+    unknown, not false). ``finor``, ``veto``, ``accept`` before and ``accept_after_rules`` after
+    the trigger rules (equal when rules do not apply) are 0 or 1, uint8.
+    """
+    return {
+        "initial": decision.initial,
+        "prescaled": decision.after_prescale,
+        "finor": decision.finor.view(np.uint8),
+        "veto": decision.veto.view(np.uint8),
+        "accept": decision.accept.view(np.uint8),
+        "accept_after_rules": accepted.view(np.uint8),
+    }
+
+
+def with_evaluated(
+    evaluated: npt.NDArray[np.uint64], results: Mapping[str, npt.NDArray[Any]], rows: int
+) -> dict[str, npt.NDArray[Any]]:
+    """The columns of a block with ``evaluated``, uint64 (8,), in front of them."""
+    return {"evaluated": np.tile(evaluated, (rows, 1)), **results}
 
 
 def run_lineage(inputs: Sequence[str], menu: Menu, configuration: Mapping[str, object]) -> Lineage:

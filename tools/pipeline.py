@@ -156,10 +156,13 @@ class Filler:
         self._needed: bool | None = None
 
     def __call__(self, blocks: Iterator[Block]) -> Iterator[Block]:
-        for block in blocks:
-            if self._needed is None:
-                self._needed = self._compiled.needs_every_crossing(block)
-            yield _filled(block) if self._needed else block
+        return map(self.one, blocks)
+
+    def one(self, block: Block) -> Block:
+        """The block, with all its crossings if they are needed."""
+        if self._needed is None:
+            self._needed = self._compiled.needs_every_crossing(block)
+        return _filled(block) if self._needed else block
 
 
 def _filled(block: Block) -> Block:

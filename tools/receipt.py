@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from scout40.streams.ledger import Ledger
+from scout40.streams.ledger import Account, Ledger
 from scout40.tools.command import EXIT_UNBALANCED
 
 Status = Literal["complete", "interrupted"]
@@ -60,3 +62,18 @@ class Receipt:
             "notes": list(self.notes),
             "ledger": self.ledger.as_dict(),
         }
+
+
+def receipt_from(found: Mapping[str, Any]) -> Receipt:
+    """The receipt that ``as_dict`` wrote."""
+    ledger = Ledger(facts=dict(found["ledger"]["facts"]))
+    for unit, account in found["ledger"]["accounts"].items():
+        ledger.accounts[unit] = Account(
+            account["in"], account["out"], account["pending"],
+            Counter(account["dropped"]), Counter(account["bad"]),
+        )  # fmt: skip
+    return Receipt(
+        found["command"], ledger, found["seconds"], found["source"], found["status"],
+        found["lhc_seconds"], tuple(found["outputs"]), tuple(found["bad_packets"]),
+        tuple(found["notes"]),
+    )  # fmt: skip

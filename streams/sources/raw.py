@@ -8,25 +8,17 @@ for it; such orbits are counted in the facts of the ledger.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
-from scout40.streams.block import Block, Origin, Table, offsets_of
+from scout40.streams.block import Block, Origin
 from scout40.streams.errors import BadInput
 from scout40.streams.formats import frd
 from scout40.streams.sources.base import Run
+from scout40.streams.sources.raw_block import Stage, block_parts
 from scout40.streams.sources.raw_file import MAX_PAYLOAD, SOURCE_BYTES, Event, event_header
 from scout40.streams.sources.raw_merge import contents, merged
-from scout40.streams.sources.raw_tables import unpack
 from scout40.streams.sources.raw_unpack import (
-    KEY_BITS,
     MAX_ORBITS,
-    REASONS,
-    BadPacket,
-    Objects,
-    Packets,
 )
 
 MAX_STAGED = 64 << 20
@@ -45,45 +37,6 @@ def recognise(head: bytes, path: str) -> bool:
         return False
     source = head[frd.EVENT_BYTES : frd.EVENT_BYTES + SOURCE_BYTES]
     return int.from_bytes(source, "little") in frd.SOURCE_KINDS
-
-
-@dataclass
-class _Stage:
-    """Packets of one source kind, copied together until their block is complete."""
-
-    words: np.ndarray[tuple[int], np.dtype[np.uint32]] = field(
-        default_factory=lambda: np.empty(1 << 16, np.uint32)
-    )
-    used: int = 0
-    starts: list[int] = field(default_factory=list)
-    orbits: list[int] = field(default_factory=list)
-    sources: list[int] = field(default_factory=list)
-    places: list[tuple[str, int, int]] = field(default_factory=list)  # file, offset, orbit
-
-    def add(self, orbit: int, event: Event) -> None:
-        """``orbit`` counts from the first of the block."""
-        data = np.frombuffer(event.words, np.uint32)
-        stop = self.used + len(data)
-        if stop > len(self.words):
-            wider = np.empty(max(stop, 2 * len(self.words)), np.uint32)
-            wider[: self.used] = self.words[: self.used]
-            self.words = wider
-        self.words[self.used : stop] = data
-        self.starts.append(self.used)
-        self.orbits.append(orbit)
-        self.sources.append(event.source)
-        self.places.append((event.file, event.offset, event.orbit))
-        self.used = stop
-
-    def packets(self) -> Packets:
-        starts = np.array([*self.starts, self.used], np.int64)
-        orbits, sources = np.array(self.orbits, np.int64), np.array(self.sources, np.uint8)
-        return Packets(self.words[: self.used], starts[:-1], starts[1:], orbits, sources)
-
-    def clear(self) -> None:
-        self.used = 0
-        for column in (self.starts, self.orbits, self.sources, self.places):
-            column.clear()
 
 
 class RawSource:
@@ -159,7 +112,7 @@ class _Builder:
         self._source = source
         self._run = run
         self._account = run.ledger["packets"]
-        self._stages = {kind: _Stage() for kind in source.kinds}
+        self._stages = {kind: Stage() for kind in source.kinds}
         self._wanted = [s for s in source.sources if frd.SOURCE_KINDS[s] in source.kinds]
         self._first = 0
         self._run_number = 0
@@ -207,45 +160,21 @@ class _Builder:
         """The block collected, in parts where orbits were lost to bad packets."""
         if not self._lumi:
             return
-        tables: dict[str, Objects] = {}
-        good = np.zeros(len(self._lumi), np.int64)  # packets of each orbit
-        for kind, stage in self._stages.items():
-            packets = stage.packets()
-            found, bad = unpack(kind, packets, keep_intermediate=self._source.keep_intermediate)
-            tables |= found
-            for packet in bad:
-                self._bad(stage, packets, packet)
-            fine = np.ones(len(stage.places), bool)
-            fine[[packet.packet for packet in bad]] = False
-            good += np.bincount(packets.orbit[fine], minlength=len(good))
-        block = self._block(tables)
+        staged = {kind: stage.staged() for kind, stage in self._stages.items()}
+        parts = block_parts(
+            self._first, self._lumi, self._run_number, staged, self._run,
+            keep_intermediate=self._source.keep_intermediate,
+        )  # fmt: skip
         self._count_absent()
         for stage in self._stages.values():
             stage.clear()
         self._lumi.clear()
-        for part in _parts(block, good > 0):
-            start, stop = part.first_orbit - block.first_orbit, part.last_orbit - block.first_orbit
-            settled = int(good[start:stop].sum())
+        for block, settled in parts:
             # Counted before the part goes out: a consumer that stops there has had its packets.
             self._account.pending -= settled
             self._account.out += settled
-            yield part.replace(origin=Origin(self._source.name, self._sequence))
+            yield block.replace(origin=Origin(self._source.name, self._sequence))
             self._sequence += 1
-
-    def _bad(self, stage: _Stage, packets: Packets, bad: BadPacket) -> None:
-        file, offset, orbit = stage.places[bad.packet]
-        reason = REASONS[bad.status]
-        start, stop = packets.starts[bad.packet], packets.stops[bad.packet]
-        error = BadInput(
-            f"{reason} (word {bad.word} of {stop - start} of source {stage.sources[bad.packet]})",
-            file=file,
-            offset=offset + frd.EVENT_BYTES + SOURCE_BYTES + 4 * bad.word,
-            orbit=orbit,
-            bx=bad.bx,
-            field="bx" if "BX" in reason else "count",
-        )
-        self._account.pending -= 1
-        self._run.bad(reason, error, packets.words[start:stop].tobytes())
 
     def _count_absent(self) -> None:
         orbits = len(self._lumi)
@@ -255,44 +184,3 @@ class _Builder:
             if absent:
                 self._run.ledger.add(f"orbits without source {source}", absent)
         self._present.clear()
-
-    def _block(self, tables: dict[str, Objects]) -> Block:
-        """Rows are the crossings in which any table has objects."""
-        filled = np.zeros(len(self._lumi) << KEY_BITS, bool)
-        for table in tables.values():
-            filled[table.key] = True
-        rows = np.flatnonzero(filled)
-        orbit, bx = rows >> KEY_BITS, rows & ((1 << KEY_BITS) - 1)
-        made = {}
-        for name, table in tables.items():
-            counts = table.counts
-            if len(table.key) < len(rows):  # equal lengths: this table fills every row
-                counts = np.zeros(len(rows), np.int32)
-                counts[np.searchsorted(rows, table.key)] = table.counts
-            made[name] = Table(table.columns, offsets_of(counts))
-        return Block(
-            first_orbit=self._first,
-            last_orbit=self._first + len(self._lumi),
-            orbit=(orbit + self._first).astype(np.uint32),
-            bx=bx.astype(np.uint16),
-            tables=made,
-            crossing={
-                "run": np.full(len(rows), self._run_number, np.uint32),
-                "lumi": np.array(self._lumi, np.uint32)[orbit],
-            },
-            contiguous=True,
-            scouting=True,
-        )
-
-
-def _parts(block: Block, good: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[Block]:
-    """The block without the orbits that no packet vouches for."""
-    if good.all():
-        return [block]
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], good, [False]]).astype(np.int8)))
-    parts = []
-    for first, last in (edges.reshape(-1, 2) + block.first_orbit).tolist():
-        start, stop = np.searchsorted(block.orbit, [first, last])
-        part = block.take(int(start), int(stop))
-        parts.append(part.replace(first_orbit=first, last_orbit=last))
-    return parts

@@ -14,7 +14,8 @@ from scout40.streams.block import ORBIT_BX, Block
 from scout40.streams.errors import BadConfig, BadInput
 from scout40.streams.sources.arrow import ArrowSource
 from scout40.streams.sources.base import Run
-from scout40.tools.job import DEFAULT_BUNCHES, Settings, emulate
+from scout40.tools.deciding import Settings
+from scout40.tools.job import DEFAULT_BUNCHES, emulate
 from scout40.tools.sample import Repeated
 from tests.tools.memory import Memory
 

@@ -25,7 +25,7 @@ from scout40.streams.sinks.raw import write_frd
 from scout40.streams.sources import open_source
 from scout40.streams.sources.arrow import ArrowSource
 from scout40.streams.sources.base import Run
-from scout40.tools.job import TABLES
+from scout40.tools.deciding import TABLES
 from scout40.tools.sample import Repeated
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
