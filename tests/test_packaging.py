@@ -17,6 +17,8 @@ from typing import Any
 import pytest
 
 FOLDERS = ("configs", "streams", "emulator", "firmware", "tools")
+MODULES = {"pyzmq": "zmq", "hdrhistogram": "hdrh"}
+"""Distributions whose module has another name."""
 
 
 @pytest.fixture(scope="session")
@@ -99,6 +101,7 @@ def test_core_dependencies_are_imported_by_the_code(
     foreign = used - set(sys.stdlib_module_names) - {"scout40"}
     # llvmlite comes with numba, which names the exact version; hypothesis is for tests only,
     # matplotlib for the extra ``report``.
+    named = {MODULES.get(name, name) for name in named}
     assert foreign - {"llvmlite", "hypothesis", "matplotlib"} == named
 
 
