@@ -1,7 +1,7 @@
 """Blocks to Arrow IPC files, Arrow IPC streams and Parquet, by the suffix of the name.
 
-``.arrow`` is uncompressed IPC, read back without a copy; ``.arrows`` the same as a stream;
-``.parquet`` has zstd and page checksums. Layout "nested" is one file with a list column per
+``.arrow`` is IPC, read back without a copy when it is not compressed; ``.arrows`` the same as a
+stream; ``.parquet`` has zstd and page checksums. Layout "nested" is one file with a list column per
 object table; "tables" is a folder with one file per table. See ``base`` for what makes a file
 complete.
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ from scout40.streams.lineage import Lineage
 from scout40.streams.sinks.base import END, Marker, Status, Target
 
 SUFFIXES = (".arrow", ".arrows", ".parquet")
+COMPRESSIONS = ("lz4", "zstd")
+BUFFER = 1 << 18
+"""Bytes collected for one write: a batch is a hundred small pieces."""
 Layout = Literal["nested", "tables"]
 
 
@@ -49,6 +52,8 @@ class ArrowSink:
     rows_per_group, bytes_per_group:
         a Parquet row group is written when it has so many crossings or bytes, whichever comes
         first; this bounds the memory.
+    compression:
+        "lz4" or "zstd"; when None, IPC is not compressed and Parquet has zstd.
     """
 
     def __init__(
@@ -62,13 +67,15 @@ class ArrowSink:
         physical: bool = False,
         rows_per_group: int = 1 << 17,
         bytes_per_group: int = 64 << 20,
+        compression: str | None = None,
     ) -> None:
         self.name = str(path)
         self._suffix = _suffix(Path(path), layout, file_format)
+        check_compression(compression)
         self._layout = layout
         self._lineage = lineage
         self._physical = physical
-        self._group = (rows_per_group, bytes_per_group)
+        self._form = _Form(self._suffix, compression, rows_per_group, bytes_per_group)
         self._files: dict[str, _File] = {}
         self._open = True
         self._broken = False
@@ -81,10 +88,16 @@ class ArrowSink:
         """Abort when it was not closed: what is not known to be whole is not published."""
         self.abort()
 
-    def write(self, block: Block, results: Mapping[str, npt.NDArray[Any]] | None = None) -> None:
+    def write(
+        self,
+        block: Block,
+        results: Mapping[str, npt.NDArray[Any]] | None = None,
+        parts: Sequence[tuple[int, Span]] | None = None,
+    ) -> None:
         """Add a block and its per-crossing result columns.
 
-        Raises BadInput when its columns are not those of the first block.
+        parts: rows and span of each of the blocks that were joined to this one, which readers
+        give back one by one. Raises BadInput when its columns are not those of the first block.
         """
         if not self._open or self._broken:
             raise Scout40Error(f"{self.name}: written after it was closed or failed")
@@ -106,14 +119,29 @@ class ArrowSink:
             )
         for name, batch in batches.items():
             if name not in self._files:
-                place = self._place(name)
-                self._files[name] = _File(place, self._suffix, batch.schema, self._group)
-            self._files[name].write(batch, Span.of(block) if name == "events" else None)
+                self._files[name] = _File(self._place(name), batch.schema, self._form)
+            span = Span.of(block) if name == "events" else None
+            joined = parts if parts and name == "events" else [(batch.num_rows, span)]
+            self._files[name].write(batch, joined)
         self._broken = False
 
-    def close(self, status: Status, ledger: Ledger | None = None) -> None:
+    @property
+    def size(self) -> int:
+        """Bytes written so far, with those that wait for their row group as they are in memory."""
+        return sum(file.size for file in self._files.values())
+
+    @property
+    def present(self) -> bool:
+        """Whether the unfinished output is still there, or was removed by somebody."""
+        return not self._files or self._target.partial.exists()
+
+    def close(
+        self, status: Status, ledger: Ledger | None = None, *,
+        serial: int | None = None, positions: Mapping[str, int] | None = None,
+    ) -> None:  # fmt: skip
         """Write the end marker, force everything to disk, publish it under its name.
 
+        serial, positions: see ``Marker``.
         Raises Scout40Error, and publishes nothing, when an earlier write failed.
         """
         if not self._open:
@@ -125,7 +153,10 @@ class ArrowSink:
             self.write(_EMPTY)
         try:
             for file in self._files.values():
-                file.close(status, ledger.as_dict() if ledger else {})
+                file.marker.status = status
+                file.marker.ledger = ledger.as_dict() if ledger else {}
+                file.marker.serial, file.marker.positions = serial, dict(positions or {})
+                file.close()
             self._target.publish()
         finally:
             self.abort()
@@ -146,6 +177,12 @@ class ArrowSink:
 _EMPTY = Block(0, 0, np.zeros(0, np.uint32), np.zeros(0, np.uint16))
 
 
+def check_compression(name: str | None) -> None:
+    """Raise BadConfig unless it is one of ``COMPRESSIONS`` or None."""
+    if name not in (None, *COMPRESSIONS):
+        raise BadConfig(f"compression {name!r}, expected {' or '.join(COMPRESSIONS)}")
+
+
 def _suffix(path: Path, layout: Layout, file_format: str | None) -> str:
     suffix = file_format or path.suffix
     if layout == "tables" and not suffix:
@@ -156,7 +193,9 @@ def _suffix(path: Path, layout: Layout, file_format: str | None) -> str:
 
 
 class _Writer(Protocol):
-    """One file format."""
+    """One file format; ``waiting``: bytes that are not yet with the stream."""
+
+    waiting: int
 
     def write(self, batch: pa.RecordBatch) -> None: ...
 
@@ -166,12 +205,25 @@ class _Writer(Protocol):
         """Let go of the stream without caring for the content."""
 
 
+class _Form(NamedTuple):
+    """How files are written: suffix, compression, limits of a Parquet row group."""
+
+    suffix: str
+    compression: str | None
+    rows: int
+    bytes: int
+
+
 class _IpcWriter:
     """IPC file or stream: a batch per block, and one without rows that carries the marker."""
 
-    def __init__(self, stream: BinaryIO, schema: pa.Schema, suffix: str) -> None:
+    waiting = 0
+
+    def __init__(self, stream: pa.NativeFile, schema: pa.Schema, form: _Form) -> None:
         self._schema = schema
-        self._writer = (ipc.new_file if suffix == ".arrow" else ipc.new_stream)(stream, schema)
+        options = ipc.IpcWriteOptions(compression=form.compression)
+        make = ipc.new_file if form.suffix == ".arrow" else ipc.new_stream
+        self._writer = make(stream, schema, options=options)
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._writer.write_batch(batch)
@@ -191,20 +243,20 @@ class _IpcWriter:
 class _ParquetWriter:
     """Parquet: several blocks per row group, the marker in the footer."""
 
-    def __init__(self, stream: BinaryIO, schema: pa.Schema, group: tuple[int, int]) -> None:
-        self._max_rows, self._max_bytes = group
+    def __init__(self, stream: pa.NativeFile, schema: pa.Schema, form: _Form) -> None:
+        self._form = form
         self._schema = schema
         self._waiting: list[pa.RecordBatch] = []
-        self._rows = self._bytes = 0
+        self._rows = self.waiting = 0
         self._writer = pq.ParquetWriter(
-            stream, schema, compression="zstd", write_page_checksum=True
+            stream, schema, compression=form.compression or "zstd", write_page_checksum=True
         )
 
     def write(self, batch: pa.RecordBatch) -> None:
         self._waiting.append(batch)
         self._rows += batch.num_rows
-        self._bytes += batch.nbytes
-        if self._rows >= self._max_rows or self._bytes >= self._max_bytes:
+        self.waiting += batch.nbytes
+        if self._rows >= self._form.rows or self.waiting >= self._form.bytes:
             self._flush()
 
     def finish(self, marker: bytes) -> None:
@@ -221,43 +273,54 @@ class _ParquetWriter:
         if self._rows:
             table = pa.Table.from_batches(self._waiting, self._schema)
             self._writer.write_table(table, row_group_size=self._rows)
-        self._waiting, self._rows, self._bytes = [], 0, 0
+        self._waiting, self._rows, self.waiting = [], 0, 0
 
 
 class _File:
     """One growing file: its bytes, its writer, its end marker."""
 
-    def __init__(self, path: Path, suffix: str, schema: pa.Schema, group: tuple[int, int]) -> None:
+    def __init__(self, path: Path, schema: pa.Schema, form: _Form) -> None:
         self._schema = schema
-        self._marker = Marker()
-        self._stream = path.open("xb")
+        self.marker = Marker()
+        # Written by Arrow itself: a Python file in between costs twice as much and more.
+        self._handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        self._stream = pa.output_stream(str(path), buffer_size=BUFFER)
         self._writer: _Writer
-        if suffix == ".parquet":
-            self._writer = _ParquetWriter(self._stream, schema, group)
+        if form.suffix == ".parquet":
+            self._writer = _ParquetWriter(self._stream, schema, form)
         else:
-            self._writer = _IpcWriter(self._stream, schema, suffix)
+            self._writer = _IpcWriter(self._stream, schema, form)
 
-    def write(self, batch: pa.RecordBatch, span: Span | None) -> None:
+    @property
+    def size(self) -> int:
+        return int(self._stream.tell()) + self._writer.waiting
+
+    def write(self, batch: pa.RecordBatch, parts: Sequence[tuple[int, Span | None]]) -> None:
         if not batch.schema.equals(self._schema, check_metadata=True):
             raise BadInput(
                 "this block's columns are not those of the first block of the output: "
                 + _difference(self._schema, batch.schema)
             )
-        self._marker.add(batch.num_rows, span)
+        for rows, span in parts:
+            self.marker.add(rows, span)
         self._writer.write(batch)
 
-    def close(self, status: Status, ledger: dict[str, Any]) -> None:
-        self._marker.status = status
-        self._marker.ledger = ledger
-        self._writer.finish(self._marker.to_json())
-        self._stream.flush()
-        os.fsync(self._stream.fileno())
+    def close(self) -> None:
+        self._writer.finish(self.marker.to_json())
         self._stream.close()
+        os.fsync(self._handle)
+        self.drop()
 
     def drop(self) -> None:
+        """Let go of the file, whatever its state; nothing when that was done."""
+        if self._handle < 0:
+            return
         if not self._stream.closed:
             self._writer.drop()
-            self._stream.close()
+            with contextlib.suppress(OSError):
+                self._stream.close()
+        os.close(self._handle)
+        self._handle = -1
 
 
 def _difference(first: pa.Schema, other: pa.Schema) -> str:

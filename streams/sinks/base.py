@@ -62,12 +62,17 @@ class Marker:
 
     rows:
         rows of the file. ``spans`` gives, per block, its rows, orbit range and origin.
+    serial, positions:
+        of a file of a rolling output: its number, and for each feed (identity in hex) the
+        sequence number of the next message, so that a restart knows what it has.
     """
 
     status: Status = "complete"
     rows: int = 0
     ledger: dict[str, Any] = field(default_factory=dict)
     sources: list[str] = field(default_factory=list)
+    serial: int | None = None
+    positions: dict[str, int] = field(default_factory=dict)
     _spans: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, rows: int, span: Span | None = None) -> None:
@@ -88,7 +93,7 @@ class Marker:
     def to_json(self) -> bytes:
         steps = np.diff(self._matrix(), axis=0, prepend=0)
         packed = base64.b64encode(zlib.compress(steps.astype("<i8").tobytes(), 6))
-        facts = {
+        facts: dict[str, Any] = {
             "status": self.status,
             "rows": self.rows,
             "blocks": len(steps),
@@ -96,6 +101,8 @@ class Marker:
             "sources": self.sources,
             "ledger": self.ledger,
         }
+        if self.serial is not None:
+            facts |= {"serial": self.serial, "positions": self.positions}
         return json.dumps(facts, sort_keys=True).encode()
 
     @classmethod
@@ -107,6 +114,8 @@ class Marker:
             packed = base64.b64decode(facts["spans"], validate=True)
             sources = [str(name) for name in facts["sources"]]
             ledger, status = dict(facts["ledger"]), facts["status"]
+            serial = int(facts["serial"]) if "serial" in facts else None
+            positions = {str(k): int(v) for k, v in dict(facts.get("positions", {})).items()}
         except (KeyError, TypeError, ValueError) as error:
             raise BadInput(f"malformed end marker: {error!r}", field=END.decode()) from None
         if status not in ("complete", "interrupted") or not 0 <= blocks <= MAX_BLOCKS:
@@ -117,7 +126,7 @@ class Marker:
         if not fits or (blocks and not 0 <= source.min() <= source.max() < len(sources)):
             raise BadInput("end marker: its blocks contradict its rows", field=END.decode())
         spans = array("q", matrix.reshape(-1).astype("=i8").tobytes())
-        return cls(status, rows, ledger, sources, spans)
+        return cls(status, rows, ledger, sources, serial, positions, spans)
 
     def _matrix(self) -> npt.NDArray[np.int64]:
         return np.frombuffer(self._spans, np.int64).reshape(-1, 5)
