@@ -27,7 +27,7 @@ setup(
     package_dir={f"scout40.{folder}": folder for folder in FOLDERS},
     package_data={
         **{f"scout40.{folder}": ["py.typed"] for folder in FOLDERS},
-        "scout40.configs": ["py.typed", "**/*.toml", "samples/**/*"],
+        "scout40.configs": ["py.typed", "**/*.toml", "samples/**/*", "grafana/*.json"],
     },
     include_package_data=False,
 )
