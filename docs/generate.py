@@ -12,6 +12,7 @@ import pkgutil
 import re
 import shutil
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -22,10 +23,13 @@ import pictures
 from scout40.emulator.ugmt import propagation
 from scout40.emulator.ugmt.firmware import FIRMWARES, Ellipse, Extrapolation
 from scout40.emulator.ugt import grammar, read_toml
-from scout40.streams import formats
+from scout40.streams import formats, wire
 from scout40.streams.formats import frd
+from scout40.streams.formats.wire import WireHeader
+from scout40.streams.json_record import OneOf, Within
 from scout40.streams.layout import Word
 from scout40.streams.sources import branch_map
+from scout40.tools import live_config
 from scout40.tools.cli import group
 
 
@@ -41,9 +45,47 @@ def write_all(folder: Path) -> None:
     (folder / "toml_menu.md").write_text(inspect.cleandoc(read_toml.__doc__ or "") + "\n")
     (folder / "branch_map.md").write_text(inspect.cleandoc(branch_map.__doc__ or "") + "\n")
     (folder / "source_ids.md").write_text(source_ids_table())
+    (folder / "wire_header.md").write_text(wire_header_table())
+    (folder / "wire_reasons.md").write_text(wire_reasons_table())
+    (folder / "pipeline.md").write_text(pipeline_tables())
     (folder / "ugmt_firmware.md").write_text(firmware_table())
     (folder / "propagation.md").write_text(agreement_table())
     pictures.write_all(folder / "pictures")
+
+
+def pipeline_tables() -> str:
+    """Every section of a pipeline file: what its keys mean, then keys, defaults and bounds."""
+    parts = []
+    for section in dataclasses.fields(live_config.Pipeline):
+        kind = type(getattr(live_config.Pipeline(), section.name))
+        hints = typing.get_type_hints(kind, include_extras=True)
+        _, *meaning = paragraphs(kind.__doc__ or "")
+        keys = "|".join(key.name for key in dataclasses.fields(kind))
+        meaning = [re.sub(rf"^({keys}): ", r"- `\1`: ", text, flags=re.M) for text in meaning]
+        rows = [
+            f"| `{key.name}` | `{_toml(getattr(kind(), key.name))}` | {_allowed(hints[key.name])} |"
+            for key in dataclasses.fields(kind)
+        ]
+        head = "| key | default | allowed |\n| --- | --- | --- |\n"
+        parts += [f"**[{section.name}]**", *meaning, head + "\n".join(rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _toml(value: object) -> str:
+    """A default as it would stand in the file."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "[]" if value == () else f'"{value}"' if isinstance(value, str) else f"{value:g}"
+
+
+def _allowed(hint: object) -> str:
+    """Bounds or words of a declared type."""
+    for rule in typing.get_args(hint):
+        if isinstance(rule, OneOf):
+            return ", ".join(rule.words)
+        if isinstance(rule, Within):
+            return " to ".join(f"{bound:,}" for bound in (rule.low, rule.high))
+    return "text" if hint is str else "true, false" if hint is bool else "list of texts"
 
 
 def word_pages() -> Iterator[tuple[str, str]]:
@@ -80,6 +122,24 @@ def source_ids_table() -> str:
     """Source ids of raw files and the form of their packets."""
     rows = [f"| {source} | {kind} |" for source, kind in frd.SOURCE_KINDS.items()]
     return "\n".join(["| source id | packets |", "| --- | --- |", *rows]) + "\n"
+
+
+def wire_header_table() -> str:
+    """Bytes of the header of a message; the halves of a 64-bit number are one row."""
+    rows = ["| byte | type | field | meaning |", "| --- | --- | --- | --- |"]
+    for bits in WireHeader.fields.values():
+        if not bits.name.endswith("_high"):
+            name, place = bits.name.removesuffix("_low"), 4 * bits.word + bits.lo // 8
+            width = bits.width if name == bits.name else 64
+            meaning = bits.doc.removesuffix(", low half")
+            rows.append(f"| {place} | u{width} | `{name}` | {meaning} |")
+    return "\n".join(rows) + "\n"
+
+
+def wire_reasons_table() -> str:
+    """Why a message is refused."""
+    rows = [f"| {reason} | {meaning} |" for reason, meaning in wire.REASONS.items()]
+    return "\n".join(["| reason | meaning |", "| --- | --- |", *rows]) + "\n"
 
 
 def functions_table() -> str:

@@ -16,7 +16,12 @@ COMMANDS: dict[str, str] = {
     "emulate": "Trigger decisions, rates and overlaps of recorded data.",
     "compare": "Recorded decisions against ours, algorithm by algorithm.",
     "unpack": "Any input as Arrow or Parquet tables, without a menu.",
+    "feed": "Send raw files or the synthetic stream, live, to consumers.",
+    "live": "Decide what a feed sends, while it arrives.",
+    "collect": "Add up several consumers of one feed.",
+    "monitor": "Watch a live run: healthy? losing data? how far behind?",
     "doctor": "Check this installation.",
+    "keys": "Make keys for feeds and consumers on other machines.",
     "luts": "Show, compare and draw look-up tables.",
     "bench": "Measure speed beside NumPy and memcpy on this machine.",
 }

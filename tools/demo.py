@@ -19,17 +19,29 @@ from scout40.tools.command import (
     "--orbits", type=click.IntRange(1, 10_000_000), default=2000, show_default=True,
     help="Orbits to process; the sample is repeated.",
 )  # fmt: skip
-@click.option("--out", "-o", type=click.Path(), help="Keep decisions and objects in this file.")
+@click.option("--live", "live", is_flag=True, help="A feed, a consumer and the monitor, live.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.1), default=20.0, show_default=True,
+    help="With --live: how long.",
+)  # fmt: skip
+@click.option(
+    "--out", "-o", type=click.Path(), help="Keep the output: a file, with --live a folder."
+)
 @overwrite_option
 @threads_option
 @json_option
 def command(
-    orbits: int, out: str | None, overwrite: bool, threads: int | None, json_output: bool
-) -> None:
+    orbits: int, live: bool, seconds: float, out: str | None, overwrite: bool,
+    threads: int | None, json_output: bool,
+) -> None:  # fmt: skip
     """Run a small synthetic sample through the whole chain. No file is needed.
 
     The first run compiles kernels, which takes a while; later runs find them in the cache.
     """
+    if live:
+        from scout40.tools.demo_live import run
+
+        raise SystemExit(run(seconds, out, json_output))
     import tempfile
     from dataclasses import replace
     from pathlib import Path

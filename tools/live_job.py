@@ -1,0 +1,241 @@
+"""The live run: messages in, decisions and files out, a snapshot now and then.
+
+One thread receives and checks (:mod:`live_intake`), one or more decide (kernels release the GIL),
+and the main thread keeps the order, the ledger and the files. Threads, not
+processes: blocks are handed on without a copy, and what holds the GIL is a few calls a block.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from scout40.emulator.ugt.decide import Decisions
+from scout40.streams.block import Block
+from scout40.streams.merge import Batch
+from scout40.streams.sources.base import Run
+from scout40.streams.sources.live_block import blocks_of, kinds_of
+from scout40.streams.sources.raw_block import Part
+from scout40.streams.tracker import Position
+from scout40.tools.live_config import Configured
+from scout40.tools.live_intake import Intake, Listener, Queue
+from scout40.tools.live_latency import Latencies
+from scout40.tools.live_output import LiveOutput
+from scout40.tools.live_stage import LiveStage, Rows
+from scout40.tools.pipeline import crossings_of
+
+STAGES = ("receive", "unpack", "decide", "finish", "write")
+
+
+@dataclass(frozen=True)
+class Ticket:
+    """What travels beside a block: its packets, send times of its messages, positions after it."""
+
+    packets: int = 0
+    sent_ns: tuple[int, ...] = ()
+    positions: Mapping[int, Position] = field(default_factory=dict)
+    decided_ns: int = 0
+
+
+@dataclass
+class Waiting:
+    """A block that is being decided."""
+
+    block: Block
+    ticket: Ticket
+    stage: LiveStage
+    future: Future[tuple[Decisions, float]]
+
+
+@dataclass
+class LiveRun:
+    """Everything that one run holds. ``turn`` does what there is to do now.
+
+    queue: between the receiving thread and this one; as much again may wait for other feeds.
+    """
+
+    configured: Configured
+    queue: Queue
+    intake: Intake
+    stage: LiveStage
+    output: LiveOutput
+    run: Run
+    threads: int
+    listener: Listener | None = None
+    latencies: Latencies = field(default_factory=Latencies)
+    busy: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+    kinds: list[str] = field(default_factory=list)
+    orbits: int = 0
+    positions: dict[int, Position] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.kinds = list(self.configured.pipeline.input.sources)
+        self._pool = ThreadPoolExecutor(self.threads, "decide")
+        self._waiting: deque[Waiting] = deque()
+        self._before: Block | None = None
+        self._held: tuple[Block, Ticket] | None = None
+        self._sequence = 0
+        self._sources: set[int] = set()
+        self._unwritten: deque[Ticket] = deque()
+
+    def turn(self, timeout_s: float, *, force: bool = False) -> bool:
+        """Take in, unpack, decide, write what is ready; True when something was done.
+
+        force: the stream ends, wait for nobody.
+        """
+        room = self.queue.capacity - self.intake.merger.packets
+        items = self.queue.take(room, 0.0 if self._waiting or force else timeout_s)
+        for item in items:
+            self.intake.put(item)
+        # While messages wait here it is their time that counts: nobody is late or silent yet.
+        now = self.queue.oldest_arrival() or time.monotonic()
+        self.intake.tick(now)
+        full = self.intake.merger.packets >= self.queue.capacity
+        worked = bool(items)
+        while len(self._waiting) <= self.threads:
+            batch = self.intake.take(now, force=force or full)
+            if batch is None:
+                break
+            self._unpack(batch)
+            worked = True
+        self._collect(wait=not worked or len(self._waiting) > self.threads)
+        return worked
+
+    def swap(self, stage: LiveStage) -> None:
+        """Another menu from the next block on; the file of the old one is closed."""
+        self.drain()
+        self.stage = stage
+        self.output.new_file(stage)
+
+    def drain(self) -> None:
+        """Decide and write everything that was taken in."""
+        while self.turn(0.0, force=True) or self._waiting or self._held:
+            self._let_go(None)
+            self._collect(wait=True)
+        self._write(self.stage.flush())
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._pool.shutdown(cancel_futures=True)
+
+    @property
+    def pending(self) -> int:
+        """Blocks that are not written yet."""
+        return len(self._waiting) + (self._held is not None)
+
+    def lag_s(self, feed: int) -> float:
+        """Age of the oldest message of a feed that is not decided; 0 when all are."""
+        sent = [one.ticket.sent_ns[0] for one in self._waiting if one.ticket.sent_ns]
+        lane = self.intake.merger.lanes.get(feed)
+        if lane is not None and lane.waiting:
+            sent.append(lane.waiting[0].sent_ns)
+        sent += self.queue.oldest_sent_ns()
+        return max(0.0, (time.time_ns() - min(sent)) / 1e9) if sent else 0.0
+
+    def receive_s(self) -> float:
+        """Busy seconds of the receiving thread."""
+        return self.listener.busy_s if self.listener else 0.0
+
+    def endpoint_states(self) -> Mapping[str, str]:
+        """State of the connection to every endpoint."""
+        return self.listener.states if self.listener else {}
+
+    def _unpack(self, batch: Batch) -> None:
+        start = time.perf_counter()
+        if not self.configured.pipeline.input.sources:
+            self._add_kinds(batch)
+        parts = blocks_of(batch, self.kinds, self.run, self._sequence)
+        self._sequence += len(parts)
+        positions = {a.feed: a.after for a in batch.arrivals if a.after is not None}
+        sent = tuple(arrival.sent_ns for arrival in batch.arrivals if arrival.after is not None)
+        self.busy["unpack"] += time.perf_counter() - start
+        for k, part in enumerate(parts):
+            last = k == len(parts) - 1
+            ticket = Ticket(part.packets, sent if last else (), positions if last else {})
+            self._next(part, ticket)
+        if not parts:
+            self.positions.update(positions)
+
+    def _add_kinds(self, batch: Batch) -> None:
+        for arrival in batch.arrivals:
+            self._sources.update(arrival.events.source.tolist())
+        kinds = kinds_of(self._sources)
+        if kinds != self.kinds:
+            self.kinds = kinds
+            self.output.new_file()  # with other columns
+
+    def _next(self, part: Part, ticket: Ticket) -> None:
+        """The next block in order; it waits for its successor when conditions look ahead."""
+        block = self.stage.filled(part.block)
+        self.run.ledger["crossings"].received += crossings_of(block)
+        self._let_go(block)
+        if self.stage.looks_ahead:
+            self._held = block, ticket
+        else:
+            self._decide(block, ticket, None)
+
+    def _let_go(self, after: Block | None) -> None:
+        if self._held is not None:
+            (block, ticket), self._held = self._held, None
+            self._decide(block, ticket, after)
+
+    def _decide(self, block: Block, ticket: Ticket, after: Block | None) -> None:
+        stage, before = self.stage, self._before
+        self._before = block
+        future = self._pool.submit(_timed, stage, block, before, after)
+        self._waiting.append(Waiting(block, ticket, stage, future))
+
+    def _collect(self, *, wait: bool) -> None:
+        """Finish blocks in order; ``wait`` for the first."""
+        while self._waiting and (wait or self._waiting[0].future.done()):
+            wait = False
+            one = self._waiting.popleft()
+            decisions, seconds = one.future.result()
+            self.busy["decide"] += seconds
+            self._finish(one, decisions)
+
+    def _finish(self, one: Waiting, decisions: Decisions) -> None:
+        start = time.perf_counter()
+        ticket = Ticket(
+            one.ticket.packets, one.ticket.sent_ns, one.ticket.positions, time.time_ns()
+        )
+        rows = one.stage.finish(one.block, decisions, ticket)
+        decided = time.time_ns()
+        self.latencies.record("feed_to_decision", [decided - s for s in ticket.sent_ns])
+        packets = self.run.ledger["packets"]
+        packets.pending -= ticket.packets
+        packets.out += ticket.packets
+        self.run.ledger["crossings"].out += crossings_of(one.block)
+        self.orbits += one.block.last_orbit - one.block.first_orbit
+        self.busy["finish"] += time.perf_counter() - start
+        self._write(rows)
+
+    def _write(self, rows: Sequence[Rows]) -> None:
+        start = time.perf_counter()
+        for one in rows:
+            ticket: Ticket = one.item
+            self.positions.update(ticket.positions)
+            if self.output.write(one, self.positions):
+                self._unwritten.append(ticket)
+        self.look_at_output()
+        self.busy["write"] += time.perf_counter() - start
+
+    def look_at_output(self) -> None:
+        """Latencies of the messages whose rows the operating system has by now."""
+        now, left = time.time_ns(), self.output.unwritten
+        while len(self._unwritten) > left:
+            ticket = self._unwritten.popleft()
+            taken = now - ticket.decided_ns
+            self.latencies.record("decision_to_disk", [taken] * len(ticket.sent_ns))
+            self.latencies.record("total", [now - sent for sent in ticket.sent_ns])
+
+
+def _timed(
+    stage: LiveStage, block: Block, before: Block | None, after: Block | None
+) -> tuple[Decisions, float]:
+    start = time.perf_counter()
+    decisions = stage.decide(block, before, after)
+    return decisions, time.perf_counter() - start
