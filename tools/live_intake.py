@@ -170,7 +170,7 @@ class Listener:
             if found is None:
                 continue
             self._queue.put(looked_at(*found, arrived))
-            self.busy_s += time.monotonic() - arrived
+            self.busy_s = time.thread_time()
 
 
 def looked_at(endpoint: str, frames: Frames, arrived: float) -> Received | Unreadable:

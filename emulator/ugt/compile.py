@@ -16,6 +16,7 @@ from scout40.emulator.ugt.correlations import (
     lut_tables,
     pair_limits,
 )
+from scout40.emulator.ugt.group_masks import Groups
 from scout40.emulator.ugt.groups import (
     add_pairs,
     counted_order,
@@ -27,6 +28,7 @@ from scout40.emulator.ugt.groups import (
 )
 from scout40.emulator.ugt.legs import accepted
 from scout40.emulator.ugt.logic import Logic, logic_of
+from scout40.emulator.ugt.lone import beside
 from scout40.emulator.ugt.model import Condition, Menu, Requirement
 from scout40.emulator.ugt.objects import LISTS, NETWORKS, SHOWER_SLOT, VALUES
 from scout40.emulator.ugt.pairs import pair_sets
@@ -41,11 +43,12 @@ Plugin = Callable[[Block, Requirement], npt.NDArray[np.bool_]]
 class Tables:
     """Everything the kernel reads that depends on the menu alone."""
 
-    groups: k.Groups
+    groups: Groups
     lists: frozenset[str]  # object types that some leg looks at
     pairs: k.Pairs
     singles: Singles
     value_rows: tuple[tuple[str, Requirement], ...]  # row of values -> (object name, requirement)
+    uses_ext: bool
     correlations: Correlations
     luts: npt.NDArray[np.int64]
     logic: Logic
@@ -78,11 +81,12 @@ def tables_of(menu: Menu, plugins: Mapping[str, Plugin]) -> Tables:
     rows = [correlations.rows[[exact.index(n) for n, _, _ in one.members]] for one in sets]
     pairs = pairs._replace(limits=pair_limits(pairs.table, rows))
     return Tables(
-        groups=group_tables(groups),
+        groups=group_tables(groups)._replace(beside=beside(conditions, where, len(groups))),
         lists=frozenset(group.key[0] for group in groups),
         pairs=pairs,
         singles=singles,
         value_rows=tuple(values),
+        uses_ext=len(singles.signal) + len(singles.later) > 0,
         correlations=correlations,
         luts=lut_tables(),
         logic=logic_of(menu.algorithms, bit_of, words),

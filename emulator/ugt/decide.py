@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import math
-import threading
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +12,9 @@ import numpy.typing as npt
 
 from scout40.emulator.ugt import kernel
 from scout40.emulator.ugt.compile import Plugin, Tables, tables_of
-from scout40.emulator.ugt.legs import accepted
-from scout40.emulator.ugt.model import Condition, Menu, Requirement
+from scout40.emulator.ugt.evaluable import ALGORITHM_WORDS, Evaluable, evaluable, inputs_of
+from scout40.emulator.ugt.model import Menu, Requirement
 from scout40.emulator.ugt.objects import (
-    COLUMNS_OF_CUT,
     LISTS,
     NETWORKS,
     SHOWER_SLOT,
@@ -26,11 +23,10 @@ from scout40.emulator.ugt.objects import (
 )
 from scout40.emulator.ugt.pairs import MAX_OBJECTS
 from scout40.emulator.ugt.singles import value_width
-from scout40.streams.block import Block, Table, concatenate
+from scout40.streams.block import ORBIT_BX, Block, Table, concatenate
 from scout40.streams.errors import BadInput
-from scout40.streams.formats.ugt import UgtSums
 
-ALGORITHM_WORDS = 8
+_NO_EXT = np.zeros((1, 4), np.uint64)
 CHUNK = 32768
 """Crossings that go through the kernel together: what they need stays in the cache."""
 
@@ -69,89 +65,44 @@ class CompiledMenu:
             the blocks next to it in time, for conditions that look at neighbouring crossings.
             They are used only when the block is contiguous and their orbits adjoin.
         """
-        evaluated, reasons = self._evaluable(_inputs_of(block))
-        first, whole = _with_neighbours(block, before, after, self.reach)
-        out = np.zeros((len(block), ALGORITHM_WORDS), np.uint64)
+        part = self._evaluable(block)
+        first, whole = _with_neighbours(block, before, after, part.reach)
+        out = np.empty((len(block), ALGORITHM_WORDS), np.uint64)
         for start in range(0, len(block), CHUNK):
             stop = min(start + CHUNK, len(block))
             low, high = first + start, first + stop
-            begin, end = max(0, low - self.reach), min(len(whole), high + self.reach)
-            self._decide_rows(whole.take(begin, end), low - begin, out[start:stop])
-        out &= evaluated
-        return Decisions(out, evaluated, reasons)
-
-    def _decide_rows(self, block: Block, first: int, out: npt.NDArray[np.uint64]) -> None:
-        """Rows first .. first + len(out) of ``block`` into ``out``; the others are neighbours."""
-        tables = self.tables
-        kernel.decide(
-            _lists(block, tables, self.plugins, self._memory),
-            tables.groups,
-            tables.pairs,
-            tables.singles,
-            tables.correlations,
-            tables.luts,
-            tables.logic,
-            first,
-            block.contiguous,
-            out.reshape(-1),
-        )
-
-    @functools.cached_property
-    def reach(self) -> int:
-        """How many crossings away the farthest condition looks."""
-        return max(
-            (abs(r.bx_offset) for condition in self.menu.conditions
-             for r in condition.requirements), default=0,
-        )  # fmt: skip
+            begin, end = max(0, low - part.reach), min(len(whole), high + part.reach)
+            rows = whole if end - begin == len(whole) else whole.take(begin, end)
+            kernel.decide(
+                _lists(rows, part, self.plugins),
+                part.tables,
+                part.memory.scratch(part.tables),
+                low - begin,
+                block.contiguous,
+                out[start:stop].reshape(-1),
+            )
+        return Decisions(out, part.mask, part.missing)
 
     def needs_every_crossing(self, block: Block) -> bool:
-        """Whether an empty crossing of this input could fire, so that none may be left out."""
-        if not block.contiguous:
-            return False
-        empty = block.take(0, 0).replace(
-            orbit=np.zeros(1, np.uint32),
-            bx=np.ones(1, np.uint16),
-            tables={n: t.take_crossings(0, 0) for n, t in block.tables.items()},
-            crossing={n: np.zeros((1, *v.shape[1:]), v.dtype) for n, v in block.crossing.items()},
-        )
-        tables = {n: type(t)(t.columns, np.zeros(2, np.int32)) for n, t in empty.tables.items()}
-        decisions = self.decide(empty.replace(tables=tables))
-        if decisions.words.any():
-            return True
-        evaluated = {a.name for a in self.menu.algorithms} - set(decisions.not_evaluated)
-        return any(
-            requirement.bx_offset
-            for algorithm in self.menu.algorithms
-            if algorithm.name in evaluated
-            for n in _leaves(algorithm.tree)
-            for requirement in self.menu.conditions[n].requirements
-        )
+        """Whether an empty crossing of this input could fire, so that none may be left out.
+
+        It depends on what the block carries, not on its values: True when in doubt.
+        """
+        return block.contiguous and self._evaluable(block).on_empty
 
     @functools.cached_property
-    def _memory(self) -> _Memory:
-        return _Memory()
-
-    @functools.cached_property
-    def _cache(self) -> dict[frozenset[str], tuple[npt.NDArray[np.uint64], dict[str, str]]]:
+    def _cache(self) -> dict[Hashable, Evaluable]:
         return {}
 
-    def _evaluable(self, inputs: frozenset[str]) -> tuple[npt.NDArray[np.uint64], dict[str, str]]:
-        """Mask of the algorithms that ``inputs`` suffice for, and why the others cannot be."""
-        if inputs not in self._cache:
-            conditions = [
-                _missing(condition, inputs, self.plugins) for condition in self.menu.conditions
-            ]
-            mask = np.zeros(ALGORITHM_WORDS, np.uint64)
-            reasons: dict[str, str] = {}
-            for algorithm in self.menu.algorithms:
-                lacking = {conditions[n] for n in _leaves(algorithm.tree)} - {""}
-                if lacking:
-                    reasons[algorithm.name] = "; ".join(sorted(lacking))
-                else:
-                    bit = np.uint64(1) << np.uint64(algorithm.index % 64)
-                    mask[algorithm.index // 64] |= bit
-            self._cache[inputs] = mask, reasons
-        return self._cache[inputs]
+    def _evaluable(self, block: Block) -> Evaluable:
+        """What the columns of ``block`` suffice for."""
+        columns = [(name, *table.columns) for name, table in block.tables.items()]
+        key = (block.contiguous, *block.crossing, *columns)
+        found = self._cache.get(key)
+        if found is None:
+            found = evaluable(self.menu, self.tables, self.plugins, inputs_of(block))
+            self._cache[key] = found
+        return found
 
 
 def compile_menu(menu: Menu, plugins: Mapping[str, Plugin] | None = None) -> CompiledMenu:
@@ -166,71 +117,6 @@ def compile_menu(menu: Menu, plugins: Mapping[str, Plugin] | None = None) -> Com
     if unknown:
         raise BadInput(f"plug-ins for {', '.join(unknown)}, known: {', '.join(NETWORKS)}")
     return CompiledMenu(menu, tables_of(menu, plugins), plugins)
-
-
-# -- what an input allows to evaluate --------------------------------------------------------
-
-
-def _leaves(node: Any) -> list[int]:
-    if hasattr(node, "condition"):
-        return [node.condition]
-    return [leaf for operand in node.operands for leaf in _leaves(operand)]
-
-
-def _inputs_of(block: Block) -> frozenset[str]:
-    """Names of everything the block carries: ``mu.hw_pt``, ``ext``, ``shower``, ``neighbours``."""
-    names = {f"{table}.{column}" for table, held in block.tables.items() for column in held.columns}
-    names |= {name for name in ("ext", "shower") if name in block.crossing}
-    if block.contiguous:
-        names.add("neighbours")
-    return frozenset(names)
-
-
-def _missing(condition: Condition, inputs: frozenset[str], plugins: Mapping[str, Plugin]) -> str:
-    """Why the condition cannot be evaluated from ``inputs``; empty when it can."""
-    for requirement in condition.requirements:
-        reason = _missing_for(requirement, inputs, plugins)
-        if reason:
-            return reason
-    columns = {f"mu.{name}" for name in COLUMNS_OF_CUT["charge"]}
-    if condition.charge_correlation is not None and not columns <= inputs:
-        return "input has no " + ", ".join(sorted(columns - inputs))
-    cuts = {name for name, _ in condition.cuts}
-    needed = set()
-    for requirement in condition.requirements if cuts else ():
-        listed = LISTS[requirement.object]
-        wanted = ["pt", "phi", *(["eta"] if "eta" in listed.fields else [])]
-        wanted += ["upt"] if "MASSUPT" in cuts else []
-        needed |= {f"{listed.table}.{listed.fields[cut].name}" for cut in wanted}
-    return "input has no " + ", ".join(sorted(needed - inputs)) if needed - inputs else ""
-
-
-def _missing_for(
-    requirement: Requirement, inputs: frozenset[str], plugins: Mapping[str, Plugin]
-) -> str:
-    name = requirement.object
-    if name in NETWORKS and name not in plugins:
-        return f"{name} needs a network"
-    if requirement.bx_offset and "neighbours" not in inputs:
-        return f"looks at bx {requirement.bx_offset:+d}, rows are independent"
-    if name == "EXT" and requirement.signal_bit is None:
-        return f"bit of external signal {requirement.signal} is not known"
-    needed: set[str] = set()
-    if name in LISTS:
-        listed = LISTS[name]
-        for cut in {"pt", *accepted(requirement)} - {"slot"}:
-            names = COLUMNS_OF_CUT.get(cut) or (listed.fields[cut].name,)
-            needed |= {f"{listed.table}.{column}" for column in names}
-    elif name in VALUES:
-        needed |= {f"sums.{column}" for column in VALUES[name]}
-    elif name in SHOWER_SLOT:
-        needed.add("shower")
-    elif name == "EXT":
-        needed.add("ext")
-    elif name not in NETWORKS:
-        return f"{name} is in no supported input"
-    lacking = sorted(needed - inputs)
-    return "input has no " + ", ".join(lacking) if lacking else ""
 
 
 # -- the kernel's input ----------------------------------------------------------------------
@@ -264,51 +150,30 @@ def _alike(neighbour: Block, block: Block) -> bool:
     )
 
 
-class _Memory(threading.local):
-    """Arrays of each thread that are used again: fresh ones cost more than what is done in them."""
-
-    def __init__(self) -> None:
-        self._held: dict[str, npt.NDArray[Any]] = {}
-
-    def array(self, name: str, shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-        """An array of any content; the one that had this name before is given up."""
-        size = math.prod(shape)
-        held = self._held.get(name)
-        if held is None or len(held) < size:
-            held = self._held[name] = np.empty(size, dtype)
-        return held[:size].reshape(shape)
-
-
-def _lists(
-    block: Block, tables: Tables, plugins: Mapping[str, Plugin], memory: _Memory
-) -> kernel.Lists:
+def _lists(block: Block, part: Evaluable, plugins: Mapping[str, Plugin]) -> kernel.Lists:
     """Packed words, offsets and single values of the types that the menu uses."""
-    crossings = len(block)
-    chosen = {
-        row: (listed, block.tables[listed.table])
+    crossings, tables, memory = len(block), part.tables, part.memory
+    chosen = [
+        (row, listed, block.tables[listed.table])
         for row, (name, listed) in enumerate(LISTS.items())
-        if name in tables.lists and listed.table in block.tables
-    }
-    words = memory.array("words", (1 + sum(len(t) for _, t in chosen.values()),), np.uint64)
-    offsets, base = memory.array("offsets", (crossings + 1, len(LISTS)), np.int32), 0
-    offsets[:, [row for row in range(len(LISTS)) if row not in chosen]] = 0
-    for name in {listed.table for listed, _ in chosen.values()}:
+        if name in tables.lists
+    ]
+    for name in {listed.table for _, listed, _ in chosen}:
         _check_counts(name, block.tables[name])
-    for row, (listed, table) in chosen.items():
+    words = memory.array("words", (1 + sum(len(table) for _, _, table in chosen),), np.uint64)
+    offsets, base = memory.array("offsets", (len(LISTS), crossings + 1), np.int32), 0
+    for row, listed, table in chosen:
         _pack(listed, table, words[base : base + len(table)])
-        np.add(table.offsets, base, out=offsets[:, row])
+        np.add(table.offsets, base, out=offsets[row])
         base += len(table)
     values = memory.array("values", (crossings, max(1, len(tables.value_rows))), np.int32)
     for row, (name, requirement) in enumerate(tables.value_rows):
         _value(name, requirement, block, plugins, values[:, row])
-    ext = block.crossing.get("ext")
-    return kernel.Lists(
-        words,
-        offsets,
-        values,
-        np.ascontiguousarray(ext) if ext is not None else np.zeros((crossings, 4), np.uint64),
-        block.time(),
-    )
+    ext = block.crossing["ext"] if tables.uses_ext else _NO_EXT
+    time = memory.array("time", (crossings,), np.int64)
+    np.multiply(block.orbit, ORBIT_BX, out=time, dtype=np.int64)
+    np.add(time, block.bx, out=time)
+    return kernel.Lists(words, offsets, values, np.ascontiguousarray(ext), time)
 
 
 def _pack(listed: ObjectList, table: Table, out: npt.NDArray[np.uint64]) -> None:
@@ -324,8 +189,8 @@ def _pack(listed: ObjectList, table: Table, out: npt.NDArray[np.uint64]) -> None
 
 def _check_counts(name: str, table: Table) -> None:
     """BadInput when a crossing has more objects than the kernel takes; one row of sums only."""
-    most = 1 if table.columns.keys() <= UgtSums.fields.keys() else MAX_OBJECTS
-    counts = table.counts()
+    most = 1 if name == "sums" else MAX_OBJECTS
+    counts = table.offsets[1:] - table.offsets[:-1]
     if len(counts) and counts.max() > most:
         row = int(counts.argmax())
         raise BadInput(f"{name}: row {row} has {counts[row]} objects, at most {most}")

@@ -13,10 +13,13 @@ import numpy as np
 import numpy.typing as npt
 
 from scout40.emulator.ugt.bits import N_WORDS, Flags, Words, checked_mask, checked_words
+from scout40.emulator.ugt.lanes import alike, both, load, nothing, store
 from scout40.emulator.ugt.prescaler import Factors, Prescaler
 from scout40.streams.block import ORBIT_BX
 from scout40.streams.errors import BadConfig, BadInput
-from scout40.streams.jit import njit
+from scout40.streams.jit import njit, pointer
+
+_ALL = np.full(N_WORDS, np.iinfo(np.uint64).max, np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +93,17 @@ class FinalDecision:
         if self._bx_mask is not None:
             masked = np.empty_like(initial)
             _mask_by_bx(initial, np.ascontiguousarray(bx), self._bx_mask, masked)
-        prescaled = self.prescaler.apply(masked, start)
-        finor = np.empty(initial.shape[0], np.bool_)
-        veto = np.empty(initial.shape[0], np.bool_)
-        _final_or(prescaled, self._finor_mask, self._veto_mask, finor, veto)
-        return Decision(
-            initial, masked, prescaled, finor, veto, finor & ~veto, self._finor_mask.copy()
+        passing = self.prescaler.uncounted() if start is None else None
+        if passing is None:
+            prescaled = requests = self.prescaler.apply(masked, start)
+            passing = _ALL
+        else:
+            requests, prescaled = masked, np.empty_like(masked)
+        finor, veto, accept = np.empty((3, initial.shape[0]), np.bool_)
+        _final_or(
+            requests, passing, self._finor_mask, self._veto_mask, prescaled, finor, veto, accept
         )
+        return Decision(initial, masked, prescaled, finor, veto, accept, self._finor_mask.copy())
 
 
 def check_crossings(n: int, orbit: npt.NDArray[np.uint32], bx: npt.NDArray[np.uint16]) -> None:
@@ -122,12 +129,23 @@ def _mask_by_bx(words: Words, bx: npt.NDArray[np.uint16], mask: Words, out: Word
 
 
 @njit
-def _final_or(words: Words, finor_mask: Words, veto_mask: Words, finor: Flags, veto: Flags) -> None:
+def _final_or(
+    words: Words,
+    passing: Words,
+    finor_mask: Words,
+    veto_mask: Words,
+    out: Words,
+    finor: Flags,
+    veto: Flags,
+    accept: Flags,
+) -> None:
+    """Words AND ``passing`` into ``out`` (which may be ``words``), and the flags of each row."""
+    source, target = pointer(words), pointer(out)
+    kept, wanted = load(pointer(passing), 0), load(pointer(finor_mask), 0)
+    refused = load(pointer(veto_mask), 0)
     for row in range(words.shape[0]):
-        wanted = np.uint64(0)
-        refused = np.uint64(0)
-        for word in range(N_WORDS):
-            wanted |= words[row, word] & finor_mask[word]
-            refused |= words[row, word] & veto_mask[word]
-        finor[row] = wanted != np.uint64(0)
-        veto[row] = refused != np.uint64(0)
+        requests = both(load(source, N_WORDS * row), kept)
+        store(target, N_WORDS * row, requests)
+        finor[row] = not alike(both(requests, wanted), nothing())
+        veto[row] = not alike(both(requests, refused), nothing())
+        accept[row] = finor[row] and not veto[row]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from scout40.emulator.ugt import group_masks as m
 from scout40.emulator.ugt import kernel as k
 from scout40.emulator.ugt.lanes import WIDTH
 from scout40.emulator.ugt.legs import Accept, accepted, nested
@@ -208,9 +209,9 @@ def add_pairs(
     )
 
 
-def group_tables(groups: Sequence[Group]) -> k.Groups:
+def group_tables(groups: Sequence[Group]) -> m.Groups:
     """What the kernel reads of the groups."""
-    head = np.zeros((len(groups), k.H_COLUMNS), np.int64)
+    head = np.zeros((len(groups), m.H_COLUMNS), np.int64)
     join: list[tuple[int, int]] = []
     select = np.zeros((len(groups), 6, WIDTH), np.uint64)
     fields: list[tuple[int, int, int]] = []
@@ -218,15 +219,15 @@ def group_tables(groups: Sequence[Group]) -> k.Groups:
     table: list[npt.NDArray[np.uint64]] = []
     for g, group in enumerate(groups):
         lanes, first = group.lanes, group.first
-        head[g, k.H_WORDS], head[g, k.H_JOIN0] = sum(lanes[:1]), len(join)
+        head[g, m.H_WORDS], head[g, m.H_JOIN0] = sum(lanes[:1]), len(join)
         for begin, words in zip(first[1:-1], lanes[1:], strict=True):
             join += [(group.result + w, begin + w) for w in range(words)]
-        head[g, k.H_JOIN1] = len(join)
-        head[g, k.H_TYPE], head[g, k.H_SHIFT] = list(LISTS).index(group.key[0]), group.key[1]
-        head[g, k.H_LANES], head[g, k.H_RESULT] = len(lanes), group.result
+        head[g, m.H_JOIN1] = len(join)
+        head[g, m.H_TYPE], head[g, m.H_SHIFT] = list(LISTS).index(group.key[0]), group.key[1]
+        head[g, m.H_LANES], head[g, m.H_RESULT] = len(lanes), group.result
         keys = [other.key for other in groups]
-        head[g, k.H_SAME_LIST] = keys.index(group.key)
-        head[g, k.H_FIELD0], head[g, k.H_SLOT] = len(fields), -1
+        head[g, m.H_SAME_LIST] = keys.index(group.key)
+        head[g, m.H_FIELD0], head[g, m.H_SLOT] = len(fields), -1
         for j in range(len(lanes)):
             level = min(j, k.COUNTED_LANES - 1)
             select[g, level, first[j] : first[j + 1]] = ~np.uint64(0)
@@ -238,25 +239,26 @@ def group_tables(groups: Sequence[Group]) -> k.Groups:
         for cut, rows in _field_tables(group).items():
             if cut == "pt":
                 lowest = np.flatnonzero(rows.any(axis=1))[:1].sum()
-                same = head[g, k.H_SAME_LIST]
-                head[same, k.H_LOWEST_PT] = (
-                    lowest if same == g else min(lowest, head[same, k.H_LOWEST_PT])
+                same = head[g, m.H_SAME_LIST]
+                head[same, m.H_LOWEST_PT] = (
+                    lowest if same == g else min(lowest, head[same, m.H_LOWEST_PT])
                 )
             if cut == "slot":
-                head[g, k.H_SLOT] = len(row)
+                head[g, m.H_SLOT] = len(row)
             else:
                 fields.append((LISTS[group.key[0]].fields[cut].lo, len(rows) - 1, len(row)))
             distinct, which = np.unique(rows, axis=0, return_inverse=True)
             row += (WIDTH * (len(table) + which.ravel())).tolist()
             table += list(distinct)
-        head[g, k.H_FIELD1] = len(fields)
-    return k.Groups(
+        head[g, m.H_FIELD1] = len(fields)
+    return m.Groups(
         head,
         np.array(join, np.int64).reshape(-1, 2),
         select.ravel(),
         np.array(fields, np.uint64).reshape(-1, 3),
         np.array(row, np.uint32),
         np.concatenate(table) if table else np.zeros(WIDTH, np.uint64),
+        np.zeros(0, np.uint64),
     )
 
 

@@ -18,15 +18,29 @@ import numpy as np
 
 from scout40.emulator.ugt.bits import lowest_bit
 from scout40.emulator.ugt.correlate import C_COLUMNS, MAX_LEGS, Correlations, exact
+from scout40.emulator.ugt.group_masks import (
+    H_COLUMNS,
+    H_FIELD0,
+    H_JOIN0,
+    H_JOIN1,
+    H_LANES,
+    H_LOWEST_PT,
+    H_RESULT,
+    H_SAME_LIST,
+    H_SHIFT,
+    H_TYPE,
+    H_WORDS,
+    Groups,
+    mask_of,
+)
 from scout40.emulator.ugt.lanes import WIDTH, both, either, invert, load, nothing, store
 from scout40.emulator.ugt.logic import BATCH, algorithm_bits
-from scout40.emulator.ugt.objects import LISTS
+from scout40.emulator.ugt.lone import SLOT_WORDS, known_rows, remember, slots_of
 from scout40.emulator.ugt.pairs import MAX_OBJECTS, decide_pairs
 from scout40.emulator.ugt.quantities import PAIR_CUTS
 from scout40.emulator.ugt.singles import M_BITS, Singles, row_at, signals, single_values
 from scout40.streams.jit import njit, pointer
 
-N_LISTS = len(LISTS)
 COUNTED_LANES = 4
 """Lanes that are counted; a fifth leg and later ones are only required to have an object."""
 
@@ -34,7 +48,8 @@ COUNTED_LANES = 4
 class Lists(NamedTuple):
     """Object lists of a run of crossings.
 
-    words: uint64, all lists one after the other. offsets: int32 (crossings + 1, types) into it.
+    words: uint64, all lists one after the other. offsets: int32 (types, crossings + 1) into it;
+    rows of types that no leg looks at are not read.
     values: int32 (crossings, n values); -1 = not there. ext: uint64 (crossings, 4).
     time: int64 crossing numbers, rising.
     """
@@ -44,24 +59,6 @@ class Lists(NamedTuple):
     values: Any
     ext: Any
     time: Any
-
-
-class Groups(NamedTuple):
-    """Groups of legs on one (object type, bx offset), at most 512 bits each; see groups.py.
-
-    head: int64 (groups, H_COLUMNS), columns H_*. join: int64 (n, 2) condition word and the word of
-    a later lane that is joined to it. select: uint64 (groups * 6 * 8,): words of lane 0..3, words
-    with nested legs, words that are needed. field: uint64 (fields, 3) shift, mask, place in
-    ``row`` of value 0. row: uint32, place in ``table`` of the row of each value; table: uint64
-    rows of 8 words, equal ones once, so that they stay in the nearest cache.
-    """
-
-    head: Any
-    join: Any
-    select: Any
-    field: Any
-    row: Any
-    table: Any
 
 
 class Pairs(NamedTuple):
@@ -90,10 +87,15 @@ class Sizes(NamedTuple):
     gates: int
     tiles: int
     neighbours: int  # 0: rows are independent, other crossings are not looked at
+    slots: int  # of the memo, 0: none is kept
 
 
 class Scratch(NamedTuple):
-    """Memory that one call works in."""
+    """Memory that one thread works in, for one menu; only the memo outlives a call.
+
+    memo, tags: decisions of crossings with one object, see lone.py. key: uint64 (9,), mask and
+    tag of the crossing in work. keys: uint64 (64, 9), those of the batch; waiting: its rows.
+    """
 
     chosen: Any
     slot: Any
@@ -109,12 +111,11 @@ class Scratch(NamedTuple):
     found: Any
     memory: Any
     batch: Any
-
-
-(
-    H_TYPE, H_SHIFT, H_LANES, H_FIELD0, H_FIELD1, H_SLOT, H_RESULT, H_LOWEST_PT, H_SAME_LIST,
-    H_WORDS, H_JOIN0, H_JOIN1, H_COLUMNS,
-) = range(13)  # fmt: skip
+    memo: Any
+    tags: Any
+    key: Any
+    keys: Any
+    waiting: Any
 
 
 @njit
@@ -138,22 +139,9 @@ def _legs_of_objects(
     chosen: Any, slots: Any, first: Any, count: Any, group: Any, groups: Any, masks: Any, anys: Any
 ) -> Any:
     """Masks of every object of one group; condition words of the lanes, before they are joined."""
-    field0, field1 = (
-        groups.head[group * H_COLUMNS + H_FIELD0],
-        groups.head[group * H_COLUMNS + H_FIELD1],
-    )
-    slot = groups.head[group * H_COLUMNS + H_SLOT]
     one, two, three, four = nothing(), nothing(), nothing(), nothing()
     for i in range(count):
-        word = chosen[first + i]
-        value = (word >> groups.field[3 * field0]) & groups.field[3 * field0 + 1]
-        mask = load(groups.table, groups.row[groups.field[3 * field0 + 2] + value])
-        for f in range(field0 + 1, field1):
-            value = (word >> groups.field[3 * f]) & groups.field[3 * f + 1]
-            row = groups.row[groups.field[3 * f + 2] + value]
-            mask = both(mask, load(groups.table, row))
-        if slot >= 0:
-            mask = both(mask, load(groups.table, groups.row[slot + slots[first + i]]))
+        mask = mask_of(chosen[first + i], slots[first + i], group, groups)
         store(masks, (group * MAX_OBJECTS + i) * WIDTH, mask)
         four = either(four, both(three, mask))
         three = either(three, both(two, mask))
@@ -188,51 +176,61 @@ def _group(group: Any, groups: Any, s: Any) -> Any:
         bits[groups.join[2 * k]] &= joined[groups.join[2 * k + 1]]
 
 
-def decide(
-    lists: Lists,
-    groups: Groups,
-    pairs: Pairs,
-    singles: Singles,
-    correlations: Any,
-    luts: Any,
-    logic: Any,
-    first: int,
-    neighbours: bool,
-    out: Any,
-) -> None:
-    """Algorithm bits of rows first .. first + len(out) / 8 of ``lists`` into flat ``out``."""
-    n_groups = len(groups.head)
-    sizes = Sizes(
-        first=first,
-        rows=len(lists.time),
-        groups=n_groups,
-        sets=len(pairs.table),
-        values=len(singles.value),
-        value_rows=lists.values.shape[1],
-        signals=len(singles.signal),
-        later=len(singles.later),
-        bits=len(correlations.mask),
-        gates=len(logic.gate),
-        tiles=logic.tiles,
-        neighbours=int(neighbours),
-    )
-    scratch = Scratch(
+def scratch_for(tables: Any) -> Scratch:
+    """Memory for the menu of ``tables`` (compile.Tables)."""
+    n_groups, words = len(tables.groups.head), len(tables.correlations.mask)
+    slots = slots_of(tables)
+    return Scratch(
         chosen=np.zeros(n_groups * MAX_OBJECTS, np.uint64),
         slot=np.zeros(n_groups * MAX_OBJECTS, np.int64),
         masks=np.zeros(n_groups * MAX_OBJECTS * WIDTH, np.uint64),
         anys=np.zeros(n_groups * WIDTH, np.uint64),
-        kinds=groups.head[:, H_TYPE].copy(),
+        kinds=tables.groups.head[:, H_TYPE].copy(),
         start=np.zeros(n_groups, np.int64),
         number=np.zeros(n_groups, np.int64),
-        bits=np.zeros(sizes.tiles * WIDTH, np.uint64),
+        bits=np.zeros(tables.logic.tiles * WIDTH, np.uint64),
         words=np.zeros(WIDTH, np.uint64),
         legs=np.zeros(2 * MAX_LEGS, np.uint64),
         place=np.zeros(MAX_LEGS, np.int64),
         found=np.zeros(PAIR_CUTS, np.int64),
-        memory=np.zeros(M_BITS + sizes.bits, np.uint64),
-        batch=np.zeros(logic.size, np.uint64),
+        memory=np.zeros(M_BITS + words, np.uint64),
+        batch=np.zeros(tables.logic.size, np.uint64),
+        memo=np.zeros(slots * SLOT_WORDS, np.uint64),
+        tags=np.zeros(slots, np.int64),
+        key=np.zeros(WIDTH + 1, np.uint64),
+        keys=np.zeros(BATCH * (WIDTH + 1), np.uint64),
+        waiting=np.zeros(BATCH, np.int64),
     )
-    _decide(lists, groups, pairs, singles, correlations, luts, logic.gate, scratch, sizes, out)
+
+
+def decide(
+    lists: Lists, tables: Any, scratch: Scratch, first: int, neighbours: bool, out: Any
+) -> None:
+    """Algorithm bits of rows first .. first + len(out) / 8 of ``lists`` into flat ``out``.
+
+    tables: compile.Tables. scratch: made for them, used by one call at a time.
+    """
+    singles = tables.singles
+    sizes = Sizes(
+        first=first,
+        rows=len(lists.time),
+        groups=len(tables.groups.head),
+        sets=len(tables.pairs.table),
+        values=len(singles.value),
+        value_rows=lists.values.shape[1],
+        signals=len(singles.signal),
+        later=len(singles.later),
+        bits=len(tables.correlations.mask),
+        gates=len(tables.logic.gate),
+        tiles=tables.logic.tiles,
+        neighbours=int(neighbours),
+        slots=len(scratch.tags),
+    )
+    scratch.memory[0] = 0  # external signals are those of other rows
+    _decide(
+        lists, tables.groups, tables.pairs, singles, tables.correlations, tables.luts,
+        tables.logic, scratch, sizes, out,
+    )  # fmt: skip
 
 
 @njit
@@ -243,7 +241,7 @@ def _decide(
     singles: Any,
     correlations: Any,
     luts: Any,
-    gate: Any,
+    logic: Any,
     scratch: Any,
     sizes: Any,
     out: Any,
@@ -257,6 +255,7 @@ def _decide(
         Groups(
             pointer(groups.head), pointer(groups.join), pointer(groups.select),
             pointer(groups.field), pointer(groups.row), pointer(groups.table),
+            pointer(groups.beside),
         ),
         Pairs(pointer(pairs.table), pointer(pairs.members), pointer(pairs.limits)),
         Singles(
@@ -267,14 +266,16 @@ def _decide(
             pointer(correlations.mask), pointer(correlations.of_bit), pointer(correlations.rows)
         ),
         pointer(luts),
-        pointer(gate),
+        pointer(logic.gate),
+        pointer(logic.used),
         Scratch(
             pointer(scratch.chosen), pointer(scratch.slot), pointer(scratch.masks),
             pointer(scratch.anys), pointer(scratch.kinds),
             pointer(scratch.start), pointer(scratch.number), pointer(scratch.bits),
             pointer(scratch.words), pointer(scratch.legs), pointer(scratch.place),
             pointer(scratch.found), pointer(scratch.memory),
-            pointer(scratch.batch),
+            pointer(scratch.batch), pointer(scratch.memo), pointer(scratch.tags),
+            pointer(scratch.key), pointer(scratch.keys), pointer(scratch.waiting),
         ),
         sizes,
         count,
@@ -291,13 +292,19 @@ def _rows(
     correlations: Any,
     luts: Any,
     gate: Any,
+    used: Any,
     s: Any,
     sizes: Any,
     rows: Any,
     out: Any,
 ) -> Any:
     """The loop over crossings; everything is a pointer here."""
-    for i in range(rows):
+    here = i = 0
+    while i < rows:
+        if sizes.slots:
+            i = known_rows(i, rows, lists, groups, sizes, s.memo, s.tags, s.key, out)
+            if i == rows:
+                break
         row = sizes.first + i
         signals(lists, singles, sizes, row, s.bits, s.memory)
         for g in range(sizes.groups):
@@ -310,18 +317,20 @@ def _rows(
                 s.number[g] = s.number[same]
             else:
                 at = row_at(lists.time, sizes.rows, row, shift) if shift else row
-                place = at * N_LISTS + s.kinds[g]
                 if at >= 0:
+                    place = s.kinds[g] * (sizes.rows + 1) + at
                     first = lists.offsets[place]
-                    count = lists.offsets[place + N_LISTS] - first
+                    count = lists.offsets[place + 1] - first
                     s.number[g] = _alive(lists.words, first, count, g, groups, s)
             if s.number[g]:
                 _group(g, groups, s)
-        decide_pairs(
-            s.chosen, s.start, s.number, s.masks, s.anys, s.kinds, sizes.sets, pairs.table,
-            pairs.members, pairs.limits, luts, s.bits, s.found,
-        )  # fmt: skip
-        single_values(lists, singles, sizes, row, s.bits)
+        if sizes.sets:
+            decide_pairs(
+                s.chosen, s.start, s.number, s.masks, s.anys, s.kinds, sizes.sets, pairs.table,
+                pairs.members, pairs.limits, luts, s.bits, s.found,
+            )  # fmt: skip
+        if sizes.values:
+            single_values(lists, singles, sizes, row, s.bits)
         for w in range(sizes.bits):
             left = s.bits[w] & correlations.mask[w]
             while left:
@@ -333,11 +342,26 @@ def _rows(
                     correlations.rows, luts, s.legs, s.place, s.found,
                 ):  # fmt: skip
                     s.bits[w] ^= low
-        here = i % BATCH
         for tile in range(sizes.tiles):
             store(s.batch, (tile * BATCH + here) * WIDTH, load(s.bits, tile * WIDTH))
-        if here == BATCH - 1 or i == rows - 1:
-            algorithm_bits(s.batch, gate, sizes.gates, sizes.tiles)
-            for k in range(here + 1):
-                done = load(s.batch, (sizes.tiles * BATCH + k) * WIDTH)
-                store(out, (i - here + k) * WIDTH, done)
+        for w in range(WIDTH + 1):
+            s.keys[here * (WIDTH + 1) + w] = s.key[w]
+        s.waiting[here] = i
+        i += 1
+        here += 1
+        if here == BATCH:
+            _finish(s, gate, used, sizes, here, out)
+            here = 0
+    if here:
+        _finish(s, gate, used, sizes, here, out)
+
+
+@njit
+def _finish(s: Any, gate: Any, used: Any, sizes: Any, count: Any, out: Any) -> Any:
+    """Decide the first ``count`` crossings of the batch, and remember those that have a tag."""
+    algorithm_bits(s.batch, gate, sizes.gates, sizes.tiles)
+    for k in range(count):
+        done = both(load(s.batch, (sizes.tiles * BATCH + k) * WIDTH), load(used, 0))
+        store(out, s.waiting[k] * WIDTH, done)
+        if s.keys[k * (WIDTH + 1) + WIDTH]:
+            remember(s.keys, k * (WIDTH + 1), done, sizes, s.memo, s.tags)

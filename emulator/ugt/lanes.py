@@ -20,6 +20,10 @@ WIDTH = 8
 
 _VECTOR = ir.VectorType(ir.IntType(64), WIDTH)
 _ALIGNED_TO = 8  # rows begin at any word
+_FOUR_LANES = ir.VectorType(ir.IntType(32), 4)
+_WIDE = ir.IntType(256)
+_FACTORS = (0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93)
+"""Odd numbers of many bits."""
 
 
 class _Mask(types.Type):  # type: ignore[misc]
@@ -149,3 +153,39 @@ def right(typingctx: Any, x: Any, shift: Any) -> Any:
         return builder.lshr(args[0], _all_lanes(builder, args[1]))
 
     return MASK(x, shift), codegen
+
+
+def _half(builder: Any, mask: Any, first: int) -> Any:
+    """Four words of a mask: one vector register."""
+    lanes = ir.Constant(_FOUR_LANES, list(range(first, first + 4)))
+    return builder.shuffle_vector(mask, ir.Constant(_VECTOR, ir.Undefined), lanes)
+
+
+@intrinsic
+def alike(typingctx: Any, x: Any, y: Any) -> Any:
+    """Whether all words of two masks are equal."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        unequal = builder.xor(args[0], args[1])
+        halves = builder.or_(_half(builder, unequal, 0), _half(builder, unequal, 4))
+        return builder.icmp_unsigned("==", builder.bitcast(halves, _WIDE), _WIDE(0))
+
+    return types.boolean(x, y), codegen
+
+
+@intrinsic
+def digest(typingctx: Any, x: Any) -> Any:
+    """A uint64 of 24 bits that depends on every bit of the mask."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        upper = _half(builder, args[0], 4)
+        five = ir.Constant(upper.type, [5] * 4)
+        upper = builder.add(upper, builder.shl(upper, five))
+        four = builder.xor(_half(builder, args[0], 0), upper)
+        total = ir.IntType(64)(0)
+        for lane, factor in enumerate(_FACTORS):
+            word = builder.extract_element(four, ir.IntType(32)(lane))
+            total = builder.add(total, builder.mul(word, ir.IntType(64)(factor)))
+        return builder.lshr(total, ir.IntType(64)(40))
+
+    return types.uint64(x), codegen

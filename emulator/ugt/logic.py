@@ -31,10 +31,11 @@ class Logic(NamedTuple):
 
     Places are words of the memory of a batch: ``tiles`` tiles of condition bits, one tile of
     algorithm bits (place of bit b of word w: 8 * b + w of the tile), then results in between, in
-    all ``size``.
+    all ``size``. used: uint64 (8,), bits of the algorithms; the gates leave the others undefined.
     """
 
     gate: Any
+    used: Any
     tiles: int
     size: int
 
@@ -65,11 +66,13 @@ def logic_of(
             free += 1
         return result
 
+    used = np.zeros(WIDTH, np.uint64)
     for algorithm in algorithms:
         word, bit = divmod(algorithm.index, 64)
+        used[word] |= np.uint64(1) << np.uint64(bit)
         result = value(algorithm.tree)
         gates.append((COPY, result, result, _TILE * tiles + WIDTH * bit + word))
-    return Logic(np.array(gates, np.int64).reshape(-1, 4), tiles, free)
+    return Logic(np.array(gates, np.int64).reshape(-1, 4), used, tiles, free)
 
 
 @njit
@@ -93,7 +96,7 @@ def turn(memory: Any, at: Any) -> Any:
 
 @njit
 def algorithm_bits(memory: Any, gate: Any, gates: Any, tiles: Any) -> Any:
-    """Decision words of 64 crossings into the tile after the condition bits."""
+    """Decision words of 64 crossings into the tile after the condition bits; see ``Logic.used``."""
     for tile in range(tiles):
         turn(memory, tile * _TILE)
     for k in range(gates):

@@ -100,14 +100,14 @@ def decide_pairs(
         row = p * P_COLUMNS
         a, word_a = pairs[row + P_GROUP_A], pairs[row + P_WORD_A]
         b, word_b = pairs[row + P_GROUP_B], pairs[row + P_WORD_B]
-        if number[a] == 0 or number[b] == 0:
+        same = start[a] == start[b]
+        if number[a] == 0 or number[b] == 0 or (same and number[a] == 1):
             continue
         result, cuts = pairs[row + P_RESULT], pairs[row + P_CUTS]
         left = anys[a * WIDTH + word_a] & anys[b * WIDTH + word_b] & members[p]
         if not left:
             continue
         base_a, base_b = a * MAX_OBJECTS * WIDTH + word_a, b * MAX_OBJECTS * WIDTH + word_b
-        same = start[a] == start[b]
         open_ = left
         for i in range(number[a]):
             first = masks[base_a + i * WIDTH] & open_

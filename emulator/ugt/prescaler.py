@@ -38,7 +38,7 @@ class Prescaler:
 
     def __init__(self, factors: Factors, counters: npt.NDArray[np.uint32] | None = None) -> None:
         """factors, counters: uint32 (512,); counters continue a run (default: all 0)."""
-        self._factors = checked_factors(factors)
+        self.set_factors(factors)
         start = np.zeros(N_ALGORITHMS, np.uint32) if counters is None else counters
         self._counters = checked_factors(start).astype(np.int64)
 
@@ -55,10 +55,31 @@ class Prescaler:
     def set_factors(self, factors: Factors) -> None:
         """New prescale column at a luminosity-section boundary; counters are not reset."""
         self._factors = checked_factors(factors)
+        self._uncounted: Words | None = None
 
     def reset(self) -> None:
         """What the start signal of a run does between two crossings: all counters 0."""
         self._counters[:] = 0
+
+    def uncounted(self) -> Words | None:
+        """uint64 (8,) whose AND with the requests is what passes; None while a counter is at work.
+
+        Without counters at work ``apply`` changes nothing, so this holds until the factors change.
+        """
+        if self._uncounted is None:
+            passing, counted = self._split()
+            self._uncounted = None if counted.any() else passing
+        return self._uncounted
+
+    def _split(self) -> tuple[Words, Words]:
+        """Bits that pass as they are, and bits whose counter decides.
+
+        A factor of 0 holds the counter at 0; prescale 1 passes all and leaves the counter alone,
+        unless an earlier factor below 100 let it grow so far that adding 100 wraps.
+        """
+        self._counters[self._factors == 0] = 0
+        plain = (self._factors == FACTOR_ONE) & (self._counters + FACTOR_ONE <= _REGISTER)
+        return pack_bits(plain), pack_bits((self._factors != 0) & ~plain)
 
     def apply(self, words: Words, start: npt.NDArray[np.bool_] | None = None) -> Words:
         """Requests, uint64 (n, 8) -> those that pass, uint64 (n, 8), in time order.
@@ -73,11 +94,7 @@ class Prescaler:
             raise BadConfig(f"start: shape {pulses.shape} for {words.shape[0]} crossings")
         if words.shape[0] == 0:
             return words.copy()
-        # A factor of 0 holds the counter at 0; prescale 1 passes all and leaves the counter alone,
-        # unless an earlier factor below 100 let it grow so far that adding 100 wraps.
-        self._counters[self._factors == 0] = 0
-        plain = (self._factors == FACTOR_ONE) & (self._counters + FACTOR_ONE <= _REGISTER)
-        passing, counted = pack_bits(plain), pack_bits((self._factors != 0) & ~plain)
+        passing, counted = self._split()
         out = np.empty_like(words)
         factors = self._factors.astype(np.int64)
         _prescale(words, pulses, factors, passing, counted, self._counters, out)

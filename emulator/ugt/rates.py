@@ -18,6 +18,7 @@ from scout40.emulator.ugt.bits import (
     lowest_bit,
 )
 from scout40.emulator.ugt.fdl import Decision
+from scout40.emulator.ugt.repeated import ACCEPTED, SELECTED, count_repeated, distinct_rows
 from scout40.streams.errors import BadConfig
 from scout40.streams.jit import inline, njit
 
@@ -27,6 +28,7 @@ _PLANES = 16  # bits of a sliced counter; it is emptied after every tile
 _TILE = 2048  # crossings whose words stay in the cache while the 8 words are counted in turn
 _CHUNK = 1024  # crossings whose overlaps are counted together
 _CHUNK_WORDS = _CHUNK // 64
+_REPEATS = 4  # a crossing must repeat so often, on average, for distinct ones to be counted
 
 
 class RateCounter:
@@ -68,6 +70,40 @@ class RateCounter:
         self.finor += int(np.count_nonzero(decision.finor))
         self.vetoed += int(np.count_nonzero(decision.veto))
         self.accepted += int(np.count_nonzero(decision.accept))
+        after = np.zeros(0, np.bool_) if after_rules is None else after_rules
+        if after_rules is not None:
+            self.ruled += n
+            self.ruled_accepted += int(np.count_nonzero(after_rules))
+        if not self._add_repeated(decision, after):
+            self._add_each(decision, after)
+
+    def _add_repeated(self, decision: Decision, after: Flags) -> bool:
+        """Count each distinct crossing once with its number; False when too few repeat."""
+        initial = np.ascontiguousarray(decision.initial)
+        prescaled = np.ascontiguousarray(decision.after_prescale)
+        flags = decision.accept.astype(np.uint8) * np.uint8(ACCEPTED)
+        if len(after):
+            flags += after.astype(np.uint8) * np.uint8(SELECTED)
+        rows, weights = np.empty((2, len(initial) // _REPEATS + 1), np.int64)
+        found = distinct_rows(initial, prescaled, flags, rows, weights)
+        if found < 0:
+            return False
+        done: bool = count_repeated(
+            initial,
+            prescaled,
+            flags,
+            decision.finor_mask,
+            rows[:found],
+            weights[:found],
+            self.initial,
+            self.prescaled,
+            self.accepted_bits,
+            self.multiplicity,
+            self.overlap,
+        )
+        return done
+
+    def _add_each(self, decision: Decision, after: Flags) -> None:
         planes = np.zeros(_PLANES, np.uint64)
         _count_columns(decision.initial, planes, self.initial)
         _count_columns(decision.after_prescale, planes, self.prescaled)
@@ -77,10 +113,8 @@ class RateCounter:
         columns = np.zeros((N_ALGORITHMS, _CHUNK_WORDS), np.uint64)
         places = np.zeros(N_ALGORITHMS, np.int64)
         _count_overlaps(decision.after_prescale, columns, places, self.overlap)
-        if after_rules is not None:
-            self.ruled += n
-            self.ruled_accepted += int(np.count_nonzero(after_rules))
-            _count_selected(decision.after_prescale, after_rules, self.accepted_bits)
+        if len(after):
+            _count_selected(decision.after_prescale, after, self.accepted_bits)
 
     def merge(self, other: RateCounter) -> RateCounter:
         """A new counter of the crossings of both; they must have evaluated the same algorithms."""

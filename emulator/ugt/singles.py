@@ -71,6 +71,10 @@ def single_values(lists: Any, singles: Any, sizes: Any, row: Any, bits: Any) -> 
 @njit
 def signals(lists: Any, singles: Any, sizes: Any, row: Any, bits: Any, memory: Any) -> Any:
     """Start the condition bits of a crossing: those of external signals, all others 0."""
+    if not sizes.signals + sizes.later:
+        for w in range(sizes.bits):
+            bits[w] = 0
+        return
     ext = 4 * row
     same = memory[M_KNOWN] == 1
     for w in range(4):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from scout40.streams.block import Block, Table, offsets_of
 from scout40.streams.errors import BadInput
 from scout40.streams.formats import frd
+from scout40.streams.jit import njit
 from scout40.streams.sources.base import Run
 from scout40.streams.sources.raw_file import SOURCE_BYTES, Event
 from scout40.streams.sources.raw_tables import unpack
@@ -131,11 +132,10 @@ def _block(
     first: int, lumi: Sequence[int], run_number: int, tables: Mapping[str, Objects]
 ) -> Block:
     """Rows are the crossings in which any table has objects."""
-    filled = np.zeros(len(lumi) << KEY_BITS, bool)
-    for table in tables.values():
-        filled[table.key] = True
-    rows = np.flatnonzero(filled)
-    orbit, bx = rows >> KEY_BITS, rows & ((1 << KEY_BITS) - 1)
+    rows = _rows(len(lumi), tables)
+    orbit, section = np.empty(len(rows), np.uint32), np.empty(len(rows), np.uint32)
+    bx = np.empty(len(rows), np.uint16)
+    _split(rows, first, np.array(lumi, np.uint32), orbit, bx, section)
     made = {}
     for name, table in tables.items():
         counts = table.counts
@@ -146,16 +146,36 @@ def _block(
     return Block(
         first_orbit=first,
         last_orbit=first + len(lumi),
-        orbit=(orbit + first).astype(np.uint32),
-        bx=bx.astype(np.uint16),
+        orbit=orbit,
+        bx=bx,
         tables=made,
         crossing={
             "run": np.full(len(rows), run_number, np.uint32),
-            "lumi": np.array(lumi, np.uint32)[orbit],
+            "lumi": section,
         },
         contiguous=True,
         scouting=True,
     )
+
+
+def _rows(orbits: int, tables: Mapping[str, Objects]) -> npt.NDArray[np.int32]:
+    """Keys of the crossings in which any table has objects, rising."""
+    if len(tables) == 1:
+        return next(iter(tables.values())).key
+    filled = np.zeros(orbits << KEY_BITS, bool)
+    for table in tables.values():
+        filled[table.key] = True
+    return np.flatnonzero(filled).astype(np.int32)
+
+
+@njit
+def _split(key: Any, first: int, lumi: Any, orbit: Any, bx: Any, section: Any) -> None:
+    """Orbit, crossing and luminosity section of every key."""
+    for row in range(len(key)):
+        place = key[row] >> KEY_BITS
+        orbit[row] = first + place
+        bx[row] = key[row] & ((1 << KEY_BITS) - 1)
+        section[row] = lumi[place]
 
 
 def _without(block: Block, good: npt.NDArray[np.bool_]) -> list[Block]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from scout40.emulator.ugt.bits import Words, pack_bits, unpack_bits
 from scout40.emulator.ugt.fdl import FinalDecision
+from scout40.emulator.ugt.prescaler import Prescaler
 from scout40.streams.errors import BadConfig, BadInput
 
 
@@ -105,6 +106,30 @@ def test_column_change_between_blocks_and_resume() -> None:
     assert final.decide(initial, orbit, bx).accept.tolist() == [True, False, False]
     again = FinalDecision(np.full(512, 400, np.uint32), ALL, counters=np.full(512, 300, np.uint32))
     assert again.decide(initial, orbit, bx).accept.tolist() == [True, False, False]
+
+
+def test_prescales_of_one_and_off_need_no_counters() -> None:
+    """Across column changes, as the prescaler alone does it, also with a counter about to wrap."""
+    rng = np.random.default_rng(3)
+    initial = pack_bits(rng.random((40, 512)) < 0.3)
+    orbit, bx = crossings(40)
+    plain = rng.choice(np.array([0, 100], np.uint32), 512)
+    counters = rng.choice(np.array([0, 50, 2**32 - 30], np.uint32), 512)
+    finor_mask = pack_bits(rng.random(512) < 0.01)
+    final = FinalDecision(plain, finor_mask, only(9), counters=counters)
+    alone = Prescaler(plain, counters)
+    for factors in (plain, plain, np.full(512, 250, np.uint32), plain, ONE):
+        final.set_factors(factors)
+        alone.set_factors(factors)
+        for _ in range(2):
+            decision = final.decide(initial, orbit, bx)
+            passed = alone.apply(initial)
+            assert np.array_equal(decision.after_prescale, passed)
+            assert np.array_equal(decision.finor, (passed & finor_mask).any(axis=1))
+            assert np.array_equal(decision.veto, (passed & only(9)).any(axis=1))
+            assert np.array_equal(decision.accept, decision.finor & ~decision.veto)
+            assert np.array_equal(final.prescaler.counters, alone.counters)
+    assert decision.after_prescale is not decision.initial
 
 
 def test_start_signal() -> None:

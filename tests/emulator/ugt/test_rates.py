@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scout40.emulator.ugt.bits import pack_bits
+from scout40.emulator.ugt.bits import pack_bits, unpack_bits
 from scout40.emulator.ugt.fdl import Decision, FinalDecision
 from scout40.emulator.ugt.model import Algorithm, Leaf, Menu
 from scout40.emulator.ugt.rate_tables import (
@@ -89,6 +89,34 @@ def test_large_blocks_both_ways_of_counting_pairs(n: int, density: float) -> Non
     assert np.array_equal(counter.initial, flags.sum(axis=0))
     whole = flags.astype(np.float64)
     assert np.array_equal(counter.full_overlap(), (whole.T @ whole).astype(np.int64))
+
+
+@pytest.mark.parametrize("distinct", [1, 3, 40, 700, 2000])
+@pytest.mark.parametrize("density", [0.01, 0.6])
+def test_crossings_that_repeat(distinct: int, density: float) -> None:
+    """Few, many, and so many kinds that they take each other's place; equal but for one flag."""
+    rng = np.random.default_rng(distinct)
+    kinds = rng.random((distinct, 512)) < density
+    flags = kinds[rng.integers(0, distinct, 5000)]
+    decision = decide(flags, factor=250, veto=int(rng.integers(512)))
+    accept = decision.accept & (rng.random(5000) < 0.7)
+    decision = dataclasses.replace(decision, accept=accept)
+    after = accept & (rng.random(5000) < 0.3)
+    counter = RateCounter(KNOWN)
+    counter.add(decision, after)
+    counter.add(decision)
+    passed = unpack_bits(decision.after_prescale).astype(np.int64)
+    number = passed.sum(axis=1)
+    assert np.array_equal(counter.initial, 2 * flags.sum(axis=0))
+    assert np.array_equal(counter.accepted_bits, passed[after].sum(axis=0))
+    whole = passed.astype(np.float64)
+    assert np.array_equal(counter.full_overlap(), (2 * whole.T @ whole).astype(np.int64))
+    for k in (1, 2, *np.unique(number)[-3:]):
+        wanted = 2 * passed[accept & (number == k)].sum(axis=0)
+        assert np.array_equal(counter.multiplicity[k], wanted)
+    assert counter.multiplicity[1:].sum(axis=1) @ (1 / np.arange(1, 513)) == pytest.approx(
+        2 * int((accept & (number > 0)).sum())
+    )
 
 
 def test_all_512_bits_in_every_crossing() -> None:
