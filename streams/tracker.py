@@ -130,7 +130,7 @@ class Tracker:
             self.before = before.sent
             if before.sent:
                 self.ledger.add("packets sent before this consumer came", before.sent)
-        elif before.sequence >= self.start.sequence:
+        else:  # what comes from before the start is in files already
             self.position = self.start
             self._close_gap(before, BEFORE)
 

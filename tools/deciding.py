@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from scout40.emulator.ugt.bits import N_ALGORITHMS, unpack_bits
 from scout40.emulator.ugt.decide import CompiledMenu, Decisions
-from scout40.emulator.ugt.fdl import Decision, FinalDecision
+from scout40.emulator.ugt.fdl import CodedDecision, Decision, FinalDecision
 from scout40.emulator.ugt.masks import (
     default_finor_mask,
     load_bx_mask,
@@ -91,9 +91,15 @@ class Work:
 
     def decide(
         self, block: Block, decisions: Decisions, contiguous: bool
-    ) -> tuple[Decision, npt.NDArray[np.bool_]]:
+    ) -> tuple[Decision | CodedDecision, npt.NDArray[np.bool_]]:
         """Final decisions of the next block, and accepts after the trigger rules."""
-        decision = self._final.decide(decisions.words, block.orbit, block.bx)
+        decision: Decision | CodedDecision | None = None
+        if decisions.codes is not None:
+            decision = self._final.decide_coded(
+                decisions.table, decisions.codes, block.orbit, block.bx
+            )
+        if decision is None:
+            decision = self._final.decide(decisions.words, block.orbit, block.bx)
         if self._rules is None:
             self._rules = TriggerRules(independent=not contiguous)
         accepted = self._rules.apply(decision.accept, block.orbit, block.bx)
@@ -104,7 +110,7 @@ class Work:
         self,
         block: Block,
         decisions: Decisions,
-        decision: Decision,
+        decision: Decision | CodedDecision,
         after_rules: npt.NDArray[np.bool_] | None,
     ) -> None:
         evaluated = unpack_bits(decisions.evaluated)

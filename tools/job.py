@@ -145,7 +145,7 @@ def emulate(
         for block, decisions in decided(blocks, work.compiled, threads or default_threads()):
             decision, accepted = work.decide(block, decisions, source.contiguous)
             if output is not None:
-                output.write(block, decisions.evaluated, decision, accepted, run.ledger)
+                output.write(block, decisions.evaluated, decision.rows(), accepted, run.ledger)
             run.ledger["crossings"].out += crossings_of(block)
             told.update(run.ledger["packets"].received, run.ledger["crossings"].out)
         notes = (*compile_note(compiling), *stage.notes)

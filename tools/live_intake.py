@@ -302,11 +302,12 @@ class Intake:
         """A feed that has this source id and is alive elsewhere; one at the same place is gone."""
         for number, feed in self.feeds.items():
             same = feed.tracker.source == item.header.source and number != item.header.feed
-            if not same or feed.state != "running":
+            if not same or feed.state not in ("running", "stale"):
                 continue
-            if feed.tracker.endpoint != item.endpoint:
+            if feed.tracker.endpoint == item.endpoint:
+                self._replace(number)
+            elif feed.state == "running":
                 return number
-            self._replace(number)
         return None
 
     def _replace(self, number: int) -> None:

@@ -27,7 +27,7 @@ from scout40.tools.live_output import LiveOutput
 from scout40.tools.live_stage import LiveStage, Rows
 from scout40.tools.pipeline import crossings_of
 
-STAGES = ("receive", "unpack", "decide", "finish", "write")
+STAGES = ("receive", "order", "unpack", "decide", "finish", "write")
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,13 @@ class LiveRun:
         """
         room = self.queue.capacity - self.intake.merger.packets
         items = self.queue.take(room, 0.0 if self._waiting or force else timeout_s)
+        start = time.thread_time()
         for item in items:
             self.intake.put(item)
         # While messages wait here it is their time that counts: nobody is late or silent yet.
         now = self.queue.oldest_arrival() or time.monotonic()
         self.intake.tick(now)
+        self.busy["order"] += time.thread_time() - start
         full = self.intake.merger.packets >= self.queue.capacity
         worked = bool(items)
         while len(self._waiting) <= self.threads:
@@ -106,7 +108,10 @@ class LiveRun:
 
     def swap(self, stage: LiveStage) -> None:
         """Another menu from the next block on; the file of the old one is closed."""
-        self.drain()
+        self._let_go(None)
+        while self._waiting:  # not drained: nothing is forced past a feed that is behind
+            self._collect(wait=True)
+        self._write(self.stage.flush())
         self.stage = stage
         self.output.new_file(stage)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from scout40.emulator.histograms import Histograms
@@ -90,9 +91,11 @@ class LiveStage:
         self._end = place[0], block.last_orbit
         decision, accepted = self.work.decide(block, decisions, True)
         self.histograms.fill(block)
-        reasons = self._selector.reasons(block, decision.after_prescale)
-        if self._selector.selection.all:
-            reasons[~rows_worth_keeping(block, decision.initial)] = 0
+        selector = self._selector
+        fired = decision.passed(selector.mask) if selector.selection.algorithms else None
+        reasons = selector.reasons(block, fired=fired)
+        if selector.selection.all:
+            reasons[~rows_worth_keeping(block, decision.rows().initial)] = 0
         columns = decisions.evaluated, decision, accepted
         done = self._windowed.push(block, reasons, (columns, item))
         return [_rows(one) for one in done]
@@ -108,9 +111,11 @@ class LiveStage:
 
 def _rows(one: Chosen) -> Rows:
     (evaluated, decision, accepted), item = one.item
-    results = {**result_columns(decision, accepted), "selection": one.reasons}
-    block, columns = kept(one.block, results, one.reasons)
-    return Rows(block, with_evaluated(evaluated, columns, len(block)), item)
+    chosen = np.flatnonzero(one.reasons)
+    results = result_columns(decision.rows(chosen), accepted[chosen])
+    results = {**results, "selection": one.reasons[chosen]}
+    block, _ = kept(one.block, {}, one.reasons)
+    return Rows(block, with_evaluated(evaluated, results, len(chosen)), item)
 
 
 def settings_digest(configured: Configured) -> dict[str, object]:

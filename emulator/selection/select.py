@@ -114,12 +114,20 @@ class Selector:
                 reasons[name] = "looks at neighbouring crossings, rows are independent"
         return reasons
 
-    def reasons(self, block: Block, words: Words | None = None) -> Reasons:
+    @property
+    def mask(self) -> Words:
+        """uint64 (8,), bits of the chosen algorithms."""
+        return self._mask
+
+    def reasons(
+        self, block: Block, words: Words | None = None, *, fired: Array | None = None
+    ) -> Reasons:
         """Why each crossing is kept, uint32 (n,); 0: it is not. Neighbours are not in it.
 
-        words: uint64 (n, 8) after prescale; needed when the selection names algorithms.
+        words: uint64 (n, 8) after prescale; needed when the selection names algorithms. fired:
+        bool (n,) instead, crossings in which a bit of ``mask`` is set.
         """
-        used = np.flatnonzero(self._mask)
+        used = np.flatnonzero(self._mask) if fired is None else np.zeros(0, np.intp)
         if len(used) and words is None:
             raise BadInput("selection: algorithms are chosen, but there are no decision words")
         flags = _NO_WORDS if words is None else checked_words(words, "selection")
@@ -130,6 +138,8 @@ class Selector:
         every = np.int64(self.selection.zero_bias_every)
         orbit = np.ascontiguousarray(block.orbit)
         kernels.base(orbit, every, flags.reshape(-1), used, self._mask[used], always, _LEADING, out)
+        if fired is not None:
+            out |= fired.astype(np.uint32) << np.uint32(MENU)
         plan = self._plan(block)
         if len(plan.muons):
             _muons(block, plan.muons, out)

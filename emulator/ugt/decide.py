@@ -35,17 +35,24 @@ CHUNK = 32768
 class Decisions:
     """Initial decisions of one block.
 
-    words:
-        uint64 (crossings, 8); algorithm index i is bit i % 64 of word i // 64.
+    table, codes:
+        uint64 (k, 8) and int32 (crossings,): the decisions of crossing r are row codes[r] of the
+        table. codes None: row r.
     evaluated:
-        uint64 (8,); algorithms that this input allows to evaluate. The others read 0 in ``words``.
+        uint64 (8,); algorithms that this input allows to evaluate. The others read 0.
     not_evaluated:
         algorithm name -> reason.
     """
 
-    words: npt.NDArray[np.uint64]
+    table: npt.NDArray[np.uint64]
     evaluated: npt.NDArray[np.uint64]
     not_evaluated: Mapping[str, str]
+    codes: npt.NDArray[np.int32] | None = None
+
+    @functools.cached_property
+    def words(self) -> npt.NDArray[np.uint64]:
+        """uint64 (crossings, 8); algorithm index i is bit i % 64 of word i // 64."""
+        return self.table if self.codes is None else self.table[self.codes]
 
 
 @dataclass(frozen=True)
@@ -67,21 +74,32 @@ class CompiledMenu:
         """
         part = self._evaluable(block)
         first, whole = _with_neighbours(block, before, after, part.reach)
+        scratch, codes = part.memory.scratch(part.tables), np.empty(len(block), np.int32)
         out = np.empty((len(block), ALGORITHM_WORDS), np.uint64)
+        pieces: list[npt.NDArray[np.uint64]] = []
+        base = 0
         for start in range(0, len(block), CHUNK):
             stop = min(start + CHUNK, len(block))
             low, high = first + start, first + stop
             begin, end = max(0, low - part.reach), min(len(whole), high + part.reach)
             rows = whole if end - begin == len(whole) else whole.take(begin, end)
-            kernel.decide(
-                _lists(rows, part, self.plugins),
-                part.tables,
-                part.memory.scratch(part.tables),
-                low - begin,
-                block.contiguous,
-                out[start:stop].reshape(-1),
-            )
-        return Decisions(out, part.mask, part.missing)
+            listed, chunk = _lists(rows, part, self.plugins), codes[start:stop]
+            piece = out[start:stop]
+            decided = kernel.decide(
+                listed, part.tables, scratch, low - begin, block.contiguous, chunk,
+                piece.reshape(-1),
+            )  # fmt: skip
+            if len(scratch.memo.index):
+                slots, count = len(scratch.memo.index) // 2, int(scratch.memo.count[1])
+                known = scratch.memo.words.reshape(-1, ALGORITHM_WORDS)[:count]
+                if decided:  # they are numbered behind all places of the memo
+                    chunk -= np.where(chunk >= slots, np.int32(slots - count), np.int32(0))
+                pieces += [known.copy(), piece[:decided]]
+                chunk += base
+                base += count + decided
+        if not pieces:
+            return Decisions(out, part.mask, part.missing)
+        return Decisions(np.concatenate(pieces), part.mask, part.missing, codes)
 
     def needs_every_crossing(self, block: Block) -> bool:
         """Whether an empty crossing of this input could fire, so that none may be left out.

@@ -42,6 +42,39 @@ class Decision:
     accept: Flags
     finor_mask: Words
 
+    def rows(self, chosen: npt.NDArray[np.signedinteger] | None = None) -> Decision:
+        """The chosen crossings, by index; None: all."""
+        if chosen is None:
+            return self
+        return Decision(
+            self.initial[chosen], self.after_bx_mask[chosen], self.after_prescale[chosen],
+            self.finor[chosen], self.veto[chosen], self.accept[chosen], self.finor_mask,
+        )  # fmt: skip
+
+    def passed(self, mask: Words) -> Flags:
+        """Crossings in which an algorithm of the mask, uint64 (8,), is set after prescale."""
+        return np.asarray((self.after_prescale & mask).any(axis=1), np.bool_)
+
+
+@dataclass(frozen=True, slots=True)
+class CodedDecision:
+    """Decisions of n crossings, many of them equal: crossing r has row ``codes[r]`` of ``table``.
+
+    codes: int32 (n,). accept: bool (n,), as in ``table``.
+    """
+
+    table: Decision
+    codes: npt.NDArray[np.int32]
+    accept: Flags
+
+    def rows(self, chosen: npt.NDArray[np.signedinteger] | None = None) -> Decision:
+        """The chosen crossings, by index, one by one; None: all."""
+        return self.table.rows(self.codes if chosen is None else self.codes[chosen])
+
+    def passed(self, mask: Words) -> Flags:
+        """As ``Decision.passed``."""
+        return self.table.passed(mask)[self.codes]
+
 
 class FinalDecision:
     """From initial decisions to accepts; holds the prescale counters between blocks."""
@@ -104,6 +137,24 @@ class FinalDecision:
             requests, passing, self._finor_mask, self._veto_mask, prescaled, finor, veto, accept
         )
         return Decision(initial, masked, prescaled, finor, veto, accept, self._finor_mask.copy())
+
+    def decide_coded(
+        self,
+        table: Words,
+        codes: npt.NDArray[np.int32],
+        orbit: npt.NDArray[np.uint32],
+        bx: npt.NDArray[np.uint16],
+    ) -> CodedDecision | None:
+        """As ``decide`` for crossings that refer to rows of a table; None when each may differ.
+
+        They may while a prescale counter is at work, or with a mask by crossing.
+        """
+        if self._bx_mask is not None or self.prescaler.uncounted() is None:
+            return None
+        check_crossings(codes.shape[0], orbit, bx)
+        zero = np.zeros(len(table), np.uint32)
+        decided = self.decide(table, zero, np.ones(len(table), np.uint16))
+        return CodedDecision(decided, codes, decided.accept[codes])
 
 
 def check_crossings(n: int, orbit: npt.NDArray[np.uint32], bx: npt.NDArray[np.uint16]) -> None:

@@ -35,7 +35,17 @@ from scout40.emulator.ugt.group_masks import (
 )
 from scout40.emulator.ugt.lanes import WIDTH, both, either, invert, load, nothing, store
 from scout40.emulator.ugt.logic import BATCH, algorithm_bits
-from scout40.emulator.ugt.lone import SLOT_WORDS, known_rows, remember, slots_of
+from scout40.emulator.ugt.lone import (
+    ENTRY,
+    Memo,
+    give_up_when_full,
+    known_rows,
+    memo_of,
+    number_of,
+    remember,
+    row_bits,
+    slots_of,
+)
 from scout40.emulator.ugt.pairs import MAX_OBJECTS, decide_pairs
 from scout40.emulator.ugt.quantities import PAIR_CUTS
 from scout40.emulator.ugt.singles import M_BITS, Singles, row_at, signals, single_values
@@ -88,13 +98,15 @@ class Sizes(NamedTuple):
     tiles: int
     neighbours: int  # 0: rows are independent, other crossings are not looked at
     slots: int  # of the memo, 0: none is kept
+    row_bits: int  # of a number in its keys
 
 
 class Scratch(NamedTuple):
     """Memory that one thread works in, for one menu; only the memo outlives a call.
 
-    memo, tags: decisions of crossings with one object, see lone.py. key: uint64 (9,), mask and
-    tag of the crossing in work. keys: uint64 (64, 9), those of the batch; waiting: its rows.
+    memo: decisions of crossings with one object, see lone.py. entry: uint64 (ENTRY,), what the
+    crossing in work is remembered by; entries: uint64 (64 * ENTRY,), those of the batch; waiting:
+    its rows.
     """
 
     chosen: Any
@@ -112,9 +124,8 @@ class Scratch(NamedTuple):
     memory: Any
     batch: Any
     memo: Any
-    tags: Any
-    key: Any
-    keys: Any
+    entry: Any
+    entries: Any
     waiting: Any
 
 
@@ -195,21 +206,26 @@ def scratch_for(tables: Any) -> Scratch:
         found=np.zeros(PAIR_CUTS, np.int64),
         memory=np.zeros(M_BITS + words, np.uint64),
         batch=np.zeros(tables.logic.size, np.uint64),
-        memo=np.zeros(slots * SLOT_WORDS, np.uint64),
-        tags=np.zeros(slots, np.int64),
-        key=np.zeros(WIDTH + 1, np.uint64),
-        keys=np.zeros(BATCH * (WIDTH + 1), np.uint64),
+        memo=memo_of(slots),
+        entry=np.zeros(ENTRY, np.uint64),
+        entries=np.zeros(BATCH * ENTRY, np.uint64),
         waiting=np.zeros(BATCH, np.int64),
     )
 
 
 def decide(
-    lists: Lists, tables: Any, scratch: Scratch, first: int, neighbours: bool, out: Any
-) -> None:
-    """Algorithm bits of rows first .. first + len(out) / 8 of ``lists`` into flat ``out``.
+    lists: Lists, tables: Any, scratch: Scratch, first: int, neighbours: bool, codes: Any, out: Any
+) -> int:
+    """Decide the rows first .. first + len(codes) of ``lists``.
+
+    Without a memo ``out``, flat with 8 words a row, gets the algorithm bits of every row. With one
+    ``codes`` (int32) gets for each row the number of its bits in the memo, or the slots of the memo
+    plus a row of ``out``, for what had no room in the memo. Returns the
+    rows in ``out``.
 
     tables: compile.Tables. scratch: made for them, used by one call at a time.
     """
+    give_up_when_full(scratch.memo)
     singles = tables.singles
     sizes = Sizes(
         first=first,
@@ -224,13 +240,15 @@ def decide(
         gates=len(tables.logic.gate),
         tiles=tables.logic.tiles,
         neighbours=int(neighbours),
-        slots=len(scratch.tags),
+        slots=len(scratch.memo.index) // 2,
+        row_bits=row_bits(tables.groups),
     )
     scratch.memory[0] = 0  # external signals are those of other rows
-    _decide(
+    rows: int = _decide(
         lists, tables.groups, tables.pairs, singles, tables.correlations, tables.luts,
-        tables.logic, scratch, sizes, out,
+        tables.logic, scratch, sizes, codes, out,
     )  # fmt: skip
+    return rows
 
 
 @njit
@@ -244,10 +262,10 @@ def _decide(
     logic: Any,
     scratch: Any,
     sizes: Any,
+    codes: Any,
     out: Any,
 ) -> Any:
-    count = len(out) // WIDTH
-    _rows(
+    return _rows(
         Lists(
             pointer(lists.words), pointer(lists.offsets), pointer(lists.values),
             pointer(lists.ext), pointer(lists.time),
@@ -274,11 +292,18 @@ def _decide(
             pointer(scratch.start), pointer(scratch.number), pointer(scratch.bits),
             pointer(scratch.words), pointer(scratch.legs), pointer(scratch.place),
             pointer(scratch.found), pointer(scratch.memory),
-            pointer(scratch.batch), pointer(scratch.memo), pointer(scratch.tags),
-            pointer(scratch.key), pointer(scratch.keys), pointer(scratch.waiting),
+            pointer(scratch.batch),
+            Memo(
+                pointer(scratch.memo.keys), pointer(scratch.memo.masks),
+                pointer(scratch.memo.tags), pointer(scratch.memo.numbers),
+                pointer(scratch.memo.words), pointer(scratch.memo.index),
+                pointer(scratch.memo.count),
+            ),
+            pointer(scratch.entry), pointer(scratch.entries), pointer(scratch.waiting),
         ),
         sizes,
-        count,
+        len(codes),
+        pointer(codes),
         pointer(out),
     )  # fmt: skip
 
@@ -296,13 +321,14 @@ def _rows(
     s: Any,
     sizes: Any,
     rows: Any,
+    codes: Any,
     out: Any,
 ) -> Any:
-    """The loop over crossings; everything is a pointer here."""
-    here = i = 0
+    """The loop over crossings; everything is a pointer here. Returns the rows in ``out``."""
+    here = i = done = 0
     while i < rows:
         if sizes.slots:
-            i = known_rows(i, rows, lists, groups, sizes, s.memo, s.tags, s.key, out)
+            i = known_rows(i, rows, lists, groups, sizes, s.memo, s.entry, codes)
             if i == rows:
                 break
         row = sizes.first + i
@@ -344,24 +370,34 @@ def _rows(
                     s.bits[w] ^= low
         for tile in range(sizes.tiles):
             store(s.batch, (tile * BATCH + here) * WIDTH, load(s.bits, tile * WIDTH))
-        for w in range(WIDTH + 1):
-            s.keys[here * (WIDTH + 1) + w] = s.key[w]
+        for w in range(ENTRY):
+            s.entries[here * ENTRY + w] = s.entry[w]
         s.waiting[here] = i
         i += 1
         here += 1
         if here == BATCH:
-            _finish(s, gate, used, sizes, here, out)
+            done = _finish(s, gate, used, sizes, here, codes, out, done)
             here = 0
     if here:
-        _finish(s, gate, used, sizes, here, out)
+        done = _finish(s, gate, used, sizes, here, codes, out, done)
+    return done
 
 
 @njit
-def _finish(s: Any, gate: Any, used: Any, sizes: Any, count: Any, out: Any) -> Any:
-    """Decide the first ``count`` crossings of the batch, and remember those that have a tag."""
+def _finish(
+    s: Any, gate: Any, used: Any, sizes: Any, count: Any, codes: Any, out: Any, done: Any
+) -> Any:
+    """Decide the first ``count`` crossings of the batch; the rows in ``out`` afterwards."""
     algorithm_bits(s.batch, gate, sizes.gates, sizes.tiles)
     for k in range(count):
-        done = both(load(s.batch, (sizes.tiles * BATCH + k) * WIDTH), load(used, 0))
-        store(out, s.waiting[k] * WIDTH, done)
-        if s.keys[k * (WIDTH + 1) + WIDTH]:
-            remember(s.keys, k * (WIDTH + 1), done, sizes, s.memo, s.tags)
+        words = both(load(s.batch, (sizes.tiles * BATCH + k) * WIDTH), load(used, 0))
+        number = number_of(words, sizes, s.memo) if sizes.slots else -1
+        if number < 0:
+            store(out, done * WIDTH, words)
+            codes[s.waiting[k]] = sizes.slots + done
+            done += 1
+            continue
+        codes[s.waiting[k]] = number
+        if s.entries[k * ENTRY + WIDTH]:
+            remember(s.entries, k * ENTRY, number, sizes, s.memo)
+    return done

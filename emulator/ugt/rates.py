@@ -17,8 +17,15 @@ from scout40.emulator.ugt.bits import (
     count_bits,
     lowest_bit,
 )
-from scout40.emulator.ugt.fdl import Decision
-from scout40.emulator.ugt.repeated import ACCEPTED, SELECTED, count_repeated, distinct_rows
+from scout40.emulator.ugt.fdl import CodedDecision, Decision
+from scout40.emulator.ugt.repeated import (
+    ACCEPTED,
+    SELECTED,
+    SLOTS,
+    count_repeated,
+    distinct_rows,
+    weigh,
+)
 from scout40.streams.errors import BadConfig
 from scout40.streams.jit import inline, njit
 
@@ -58,22 +65,26 @@ class RateCounter:
         self.multiplicity = np.zeros((N_ALGORITHMS + 1, N_ALGORITHMS), np.int64)
         self.overlap = np.zeros((N_ALGORITHMS, N_ALGORITHMS), np.int64)
 
-    def add(self, decision: Decision, after_rules: Flags | None = None) -> None:
+    def add(self, decision: Decision | CodedDecision, after_rules: Flags | None = None) -> None:
         """Count the crossings of one block.
 
         after_rules: bool (n,), accepts after the trigger rules; None when rules were not applied.
         """
-        n = decision.initial.shape[0]
+        n = len(decision.accept)
         if after_rules is not None and after_rules.shape != (n,):
             raise BadConfig(f"after_rules: shape {after_rules.shape} for {n} crossings")
         self.crossings += n
-        self.finor += int(np.count_nonzero(decision.finor))
-        self.vetoed += int(np.count_nonzero(decision.veto))
         self.accepted += int(np.count_nonzero(decision.accept))
         after = np.zeros(0, np.bool_) if after_rules is None else after_rules
         if after_rules is not None:
             self.ruled += n
             self.ruled_accepted += int(np.count_nonzero(after_rules))
+        if isinstance(decision, CodedDecision):
+            if self._add_coded(decision, after):
+                return
+            decision = decision.rows()
+        self.finor += int(np.count_nonzero(decision.finor))
+        self.vetoed += int(np.count_nonzero(decision.veto))
         if not self._add_repeated(decision, after):
             self._add_each(decision, after)
 
@@ -85,23 +96,47 @@ class RateCounter:
         if len(after):
             flags += after.astype(np.uint8) * np.uint8(SELECTED)
         rows, weights = np.empty((2, len(initial) // _REPEATS + 1), np.int64)
-        found = distinct_rows(initial, prescaled, flags, rows, weights)
+        slots = np.full(SLOTS, -1, np.int64)
+        found = distinct_rows(initial, prescaled, flags, rows, weights, slots)
         if found < 0:
             return False
+        rows, weights = rows[:found], weights[:found]
+        selected = np.where(flags[rows] & SELECTED, weights, 0)
+        return self._add_weighted(decision, rows, weights, selected, len(initial))
+
+    def _add_weighted(
+        self, decision: Decision, rows: Counts, weights: Counts, selected: Counts, crossings: int
+    ) -> bool:
+        """Count rows of a decision, each so many times; False when there are too many pairs."""
         done: bool = count_repeated(
-            initial,
-            prescaled,
-            flags,
+            np.ascontiguousarray(decision.initial),
+            np.ascontiguousarray(decision.after_prescale),
+            decision.accept.view(np.uint8),
             decision.finor_mask,
-            rows[:found],
-            weights[:found],
+            rows,
+            weights,
+            selected,
             self.initial,
             self.prescaled,
             self.accepted_bits,
             self.multiplicity,
             self.overlap,
+            crossings,
+            np.empty(N_ALGORITHMS, np.int64),
         )
         return done
+
+    def _add_coded(self, decision: CodedDecision, after: Flags) -> bool:
+        """As ``_add_repeated`` when the rows are known to repeat."""
+        weights, selected = np.zeros((2, len(decision.table.accept)), np.int64)
+        weigh(decision.codes, after, weights, selected)
+        rows = np.flatnonzero(weights)
+        table, weights = decision.table, weights[rows]
+        if not self._add_weighted(table, rows, weights, selected[rows], len(decision.codes)):
+            return False
+        self.finor += int(weights[table.finor[rows]].sum())
+        self.vetoed += int(weights[table.veto[rows]].sum())
+        return True
 
     def _add_each(self, decision: Decision, after: Flags) -> None:
         planes = np.zeros(_PLANES, np.uint64)

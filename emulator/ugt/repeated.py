@@ -15,7 +15,7 @@ from scout40.emulator.ugt.bits import N_ALGORITHMS, N_WORDS, Words, count_bits, 
 from scout40.emulator.ugt.lanes import alike, differ, digest, left, load
 from scout40.streams.jit import njit, pointer
 
-_SLOTS = 1024
+SLOTS = 1024
 """Places where a crossing looks for its like, a power of two; one that is taken is taken over."""
 
 _PAIRS = 16
@@ -30,22 +30,22 @@ Counts = npt.NDArray[np.int64]
 
 @njit
 def distinct_rows(
-    initial: Words, prescaled: Words, flags: Marks, rows: Counts, weights: Counts
+    initial: Words, prescaled: Words, flags: Marks, rows: Counts, weights: Counts, slots: Counts
 ) -> Any:
     """Rows of which the others are copies, and how many crossings each stands for.
 
     initial, prescaled: uint64 (n, 8). flags: uint8 (n,), ACCEPTED and SELECTED. Returns the number
     of distinct rows, written to ``rows`` and ``weights``; some may be equal. -1: more than fit, or
-    the first hundreds show that they will be.
+    the first hundreds show that they will be. slots: SLOTS numbers, -1; the caller owns them, for
+    numba frees an array of this function after its last use as an array, whoever points to it.
     """
-    slots = np.full(_SLOTS, -1, np.int32)
     room, total, found = rows.shape[0], initial.shape[0], 0
     before, passed, marks = pointer(initial), pointer(prescaled), pointer(flags)
     row_of, number, place = pointer(rows), pointer(weights), pointer(slots)
     for row in range(total):
         request, kept = load(before, N_WORDS * row), load(passed, N_WORDS * row)
         mixed = digest(differ(request, left(kept, np.uint64(1))))
-        slot = np.int64(mixed & np.uint64(_SLOTS - 1)) ^ np.int64(marks[row])
+        slot = np.int64(mixed & np.uint64(SLOTS - 1)) ^ np.int64(marks[row])
         known = place[slot]
         if known >= 0:
             other = row_of[known]
@@ -55,7 +55,7 @@ def distinct_rows(
             ):
                 number[known] += 1
                 continue
-        if found == room or (row == _SLOTS // 2 and found > row // 2):
+        if found == room or (row == SLOTS // 2 and found > row // 2):
             return -1
         row_of[found], number[found], place[slot] = row, 1, found
         found += 1
@@ -66,17 +66,25 @@ def distinct_rows(
 def count_repeated(
     initial: Words,
     prescaled: Words,
-    flags: Marks,
+    accept: Marks,
     mask: Words,
     rows: Counts,
     weights: Counts,
+    selected: Counts,
     n_initial: Counts,
     n_prescaled: Counts,
     n_after: Counts,
     multiplicity: Counts,
     overlap: Counts,
+    crossings: int,
+    places: Counts,
 ) -> Any:
-    """Add ``weights`` crossings like each of ``rows`` to all counts; False: too many pairs."""
+    """Add ``weights`` crossings like each of ``rows`` to all counts; False: too many pairs.
+
+    accept: not 0 for rows that are accepted before the trigger rules. selected: how many of the
+    crossings are so after them. crossings: all of them. places: room for the numbers of all
+    algorithms.
+    """
     before, passed = pointer(initial), pointer(prescaled)
     pairs = np.int64(0)
     for row in rows:
@@ -84,10 +92,9 @@ def count_repeated(
         for word in range(N_WORDS):
             fired += count_bits(prescaled[row, word])
         pairs += fired * (fired - 1) // 2
-    if pairs > _PAIRS * initial.shape[0]:
+    if pairs > _PAIRS * crossings:
         return False
     # In these small loops an index into an array costs more than the sum.
-    places = np.empty(N_ALGORITHMS, np.int64)
     place, beside, shared = pointer(places), pointer(overlap), pointer(multiplicity)
     for k in range(rows.shape[0]):
         row, weight = rows[k], weights[k]
@@ -101,10 +108,10 @@ def count_repeated(
             line = N_ALGORITHMS * place[i]
             for j in range(i):
                 beside[line + place[j]] += weight
-        if flags[row] & SELECTED:
+        if selected[k]:
             for i in range(fired):
-                n_after[place[i]] += weight
-        if flags[row] & ACCEPTED:
+                n_after[place[i]] += selected[k]
+        if accept[row]:
             wanted = 0
             for i in range(fired):
                 algorithm = place[i]
@@ -114,6 +121,15 @@ def count_repeated(
             for i in range(wanted):
                 shared[N_ALGORITHMS * wanted + place[i]] += weight
     return True
+
+
+@njit
+def weigh(codes: Any, after: Any, weights: Counts, selected: Counts) -> None:
+    """Crossings of each code, and those of them that the trigger rules granted (``after``)."""
+    for row in range(codes.shape[0]):
+        weights[codes[row]] += 1
+    for row in range(after.shape[0]):
+        selected[codes[row]] += after[row]
 
 
 @njit
