@@ -116,6 +116,11 @@ class Merger:
             self.packets += len(arrival.events)
             self.ledger["packets"].pending += len(arrival.events)
 
+    def oldest(self) -> float | None:
+        """When the first of what waits arrived."""
+        return min((lane.waiting[0].arrived for lane in self.lanes.values() if lane.waiting),
+                   default=None)  # fmt: skip
+
     def take(self, now: float, most_orbits: int, *, force: bool = False) -> Batch | None:
         """The next orbits that all live feeds have brought, or that have waited long enough.
 

@@ -27,6 +27,7 @@ _FAILED = int(
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
+_COUNTED = int(_FAILED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED)
 _WATCHED = int(
     _FAILED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED
 )
@@ -41,11 +42,12 @@ class Bound:
     """A socket that binds, in a context of its own but for inproc, and its monitor.
 
     refused: connections that failed their handshake: wrong, unknown or no key, another protocol.
+    peers: connections that stand; on inproc, which has no handshake, always 0.
     """
 
     def __init__(self, kind: int, endpoint: str, security: Security, options: Options) -> None:
         keys = server_keys(endpoint, security)
-        self.refused = 0
+        self.refused = self.peers = 0
         self._own = not endpoint.startswith("inproc:")
         self._context = zmq.Context() if self._own else zmq.Context.instance()
         self._guard: ThreadAuthenticator | None = None
@@ -56,7 +58,7 @@ class Bound:
                 self._secure(*keys)
             _set(self.socket, endpoint, options)
             if self._own:  # inproc has no handshake
-                self._monitor = self.socket.get_monitor_socket(_FAILED)
+                self._monitor = self.socket.get_monitor_socket(_COUNTED)
             self._bind(endpoint)
         except BaseException:
             self.close(0)
@@ -85,12 +87,15 @@ class Bound:
         except zmq.ZMQError as error:
             raise BadConfig(f"endpoint {endpoint}: cannot bind: {error.strerror}") from None
 
-    def count_refused(self) -> None:
-        """Brings ``refused`` up to date."""
+    def count(self) -> None:
+        """Brings ``refused`` and ``peers`` up to date."""
         monitor = self._monitor
         while monitor is not None and monitor.poll(0):
-            recv_monitor_message(monitor)
-            self.refused += 1
+            event = recv_monitor_message(monitor)["event"]
+            self.refused += bool(event & _FAILED)
+            self.peers += event == zmq.EVENT_HANDSHAKE_SUCCEEDED
+            self.peers -= event == zmq.EVENT_DISCONNECTED
+            self.peers = max(0, self.peers)
 
     def close(self, linger_ms: int) -> None:
         """Waits ``linger_ms`` at most until what was sent has left."""
@@ -222,6 +227,14 @@ class Receiver:
             link.open(self._context)
         if link.socket is not before:
             self._register()
+
+    def let_go(self, endpoint: str) -> None:
+        """Disconnect; the endpoint is tried again as after a loss."""
+        for link in self.links:
+            if link.endpoint == endpoint and not endpoint.startswith("inproc:"):
+                link.close()
+                link.state, link.again = "disconnected", time.monotonic() + BACK_OFF[0]
+        self._register()
 
     def close(self) -> None:
         for link in self.links:

@@ -50,12 +50,12 @@ class Push:
     @property
     def refused(self) -> int:
         """Connections whose handshake failed."""
-        self._bound.count_refused()
+        self._bound.count()
         return self._bound.refused
 
     def send(self, frames: Sequence[bytes | bytearray | memoryview], timeout_ms: int = 0) -> bool:
         """Hand over a whole message; False, and nothing sent, when no consumer has room."""
-        self._bound.count_refused()  # its queue must not fill
+        self._bound.count()  # its queue must not fill
         socket = self._bound.socket
         end = time.monotonic() + timeout_ms / 1000
         while True:
@@ -67,6 +67,18 @@ class Push:
                     return False
             else:
                 return True
+
+    def wait_for_peers_to_go(self, timeout_s: float) -> None:
+        """Until no consumer is connected, or the time is over.
+
+        When a sender closes, ZeroMQ throws away what a consumer with a full queue has not taken
+        from the wire. A consumer that has had the end goes away by itself.
+        """
+        end = time.monotonic() + timeout_s
+        self._bound.count()
+        while self._bound.peers and time.monotonic() < end:
+            time.sleep(0.01)
+            self._bound.count()
 
     def close(self, linger_ms: int) -> None:
         """Waits ``linger_ms`` at most until the consumers have what was sent."""
@@ -83,12 +95,12 @@ class Publisher:
     @property
     def refused(self) -> int:
         """Connections whose handshake failed."""
-        self._bound.count_refused()
+        self._bound.count()
         return self._bound.refused
 
     def publish(self, data: bytes) -> None:
         """Replaces what a slow viewer has not taken yet."""
-        self._bound.count_refused()
+        self._bound.count()
         self._bound.socket.send(data, zmq.NOBLOCK)
 
     def close(self) -> None:
@@ -126,6 +138,10 @@ class Pull:
             if len(frames) < MAX_FRAMES:
                 frames.append(frame.buffer)
         return link.endpoint, frames
+
+    def let_go(self, endpoint: str) -> None:
+        """The feed there has ended: disconnect, so that it need not wait, and look for the next."""
+        self._receiver.let_go(endpoint)
 
     def states(self) -> dict[str, str]:
         """endpoint -> "connecting", "connected", "refused" or "disconnected".

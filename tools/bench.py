@@ -13,16 +13,19 @@ from scout40.tools.command import Task, json_option, print_json
 if TYPE_CHECKING:
     from scout40.tools.measure import Measure
 
-BENCHES = ("unpack", "menu", "ugmt", "jets")
+BENCHES = ("unpack", "menu", "ugmt", "jets", "live")
 """Names; module ``scout40.tools.bench_<name>`` has ``bench(quick) -> list[Measure]``."""
 
 
 @click.command(cls=Task, name="bench")
 @click.argument("names", nargs=-1, metavar="[NAME...]", type=click.Choice(BENCHES))
 @click.option("--quick", is_flag=True, help="Small data and few rounds: checks, not numbers.")
+@click.option(
+    "--seconds", type=click.FloatRange(1), help="How long live runs with a feed; default: 60."
+)
 @json_option
-def command(names: tuple[str, ...], quick: bool, json_output: bool) -> None:
-    """Measure NAME: unpack, menu, ugmt, jets (default: all).
+def command(names: tuple[str, ...], quick: bool, seconds: float | None, json_output: bool) -> None:
+    """Measure NAME: unpack, menu, ugmt, jets, live (default: all).
 
     Contenders take turns in the same run and medians are reported. Results are first checked
     to be equal. With the reference data of the project ($SCOUT40_REFERENCE) the menu is the
@@ -31,7 +34,8 @@ def command(names: tuple[str, ...], quick: bool, json_output: bool) -> None:
     """
     measures: list[Measure] = []
     for name in names or BENCHES:
-        measures += importlib.import_module(f"scout40.tools.bench_{name}").bench(quick)
+        bench = importlib.import_module(f"scout40.tools.bench_{name}").bench
+        measures += bench(quick, seconds) if name == "live" else bench(quick)
     if json_output:
         print_json([measure.as_dict() for measure in measures])
     else:

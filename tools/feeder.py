@@ -89,6 +89,7 @@ class Feeder:
             ahead.close()
             self.state.phase = "draining"
             self._farewell()
+            self._push.wait_for_peers_to_go(self._settings.linger if self._connected else 0.0)
             self._push.close(int(1000 * self._settings.linger) if self._connected else 0)
             self.state.phase = "ended"
             self._copy_clock()

@@ -28,6 +28,7 @@ class InputSettings:
     stale_s: a feed that is silent for so long, heartbeats included, is not waited for.
     queue_packets: orbits of one source that may wait; then ``policy``: block the feed, drop what
         comes (counted), or keep the last and drop the oldest (counted).
+    gather_ms: messages wait for so long, to be decided together; not when block_orbits are there.
     block_orbits: orbits decided together when many wait.
     shared: other consumers share the feeds.
     """
@@ -37,6 +38,7 @@ class InputSettings:
     stale_s: Annotated[float, Within(0.1, 3600)] = 3.0
     queue_packets: Annotated[int, Within(256, 1 << 24)] = 32768
     policy: Annotated[str, OneOf(POLICIES)] = "block"
+    gather_ms: Annotated[float, Within(0, 1000)] = 10.0
     block_orbits: Annotated[int, Within(1, 4096)] = 256
     shared: bool = False
 

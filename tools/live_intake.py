@@ -15,7 +15,7 @@ from scout40.streams.merge import Arrival, Batch, Merger
 from scout40.streams.sources.base import Run
 from scout40.streams.sources.events import Received, received
 from scout40.streams.tracker import Position, Tracker
-from scout40.streams.wire import WireError, decode
+from scout40.streams.wire import END, WireError, decode
 from scout40.tools.live_config import InputSettings
 
 Frames = Sequence[bytes | bytearray | memoryview]
@@ -32,6 +32,8 @@ class Receiver(Protocol):
     def receive(self, timeout_ms: int) -> tuple[str, Frames] | None: ...
 
     def states(self) -> Mapping[str, str]: ...
+
+    def let_go(self, endpoint: str) -> None: ...
 
     def close(self) -> None: ...
 
@@ -169,7 +171,10 @@ class Listener:
                 self.states, looked = dict(receiver.states()), arrived
             if found is None:
                 continue
-            self._queue.put(looked_at(*found, arrived))
+            item = looked_at(*found, arrived)
+            self._queue.put(item)
+            if isinstance(item, Received) and item.header.kind == END:
+                receiver.let_go(item.endpoint)
             self.busy_s = time.thread_time()
 
 
@@ -255,6 +260,11 @@ class Intake:
 
     def take(self, now: float, *, force: bool = False) -> Batch | None:
         """Orbits that may go on now."""
+        oldest, few = self.merger.oldest(), self.merger.packets < self.settings.block_orbits
+        if oldest is None:
+            return None
+        if few and not force and now - oldest < self.settings.gather_ms / 1000:
+            return None
         return self.merger.take(now, self.settings.block_orbits, force=force)
 
     def finish(self) -> None:

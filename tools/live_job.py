@@ -27,6 +27,8 @@ from scout40.tools.live_output import LiveOutput
 from scout40.tools.live_stage import LiveStage, Rows
 from scout40.tools.pipeline import crossings_of
 
+AHEAD = 1
+"""Blocks that wait to be decided beside those that are."""
 STAGES = ("receive", "order", "unpack", "decide", "finish", "write")
 
 
@@ -97,13 +99,15 @@ class LiveRun:
         self.busy["order"] += time.thread_time() - start
         full = self.intake.merger.packets >= self.queue.capacity
         worked = bool(items)
-        while len(self._waiting) <= self.threads:
+        while len(self._waiting) <= self.threads + AHEAD:
             batch = self.intake.take(now, force=force or full)
             if batch is None:
                 break
             self._unpack(batch)
             worked = True
-        self._collect(wait=not worked or len(self._waiting) > self.threads)
+        if not worked and not self.intake.running:
+            self._let_go(None)  # nothing follows for now
+        self._collect(wait=not worked or len(self._waiting) > self.threads + AHEAD)
         return worked
 
     def swap(self, stage: LiveStage) -> None:
@@ -177,7 +181,7 @@ class LiveRun:
         block = self.stage.filled(part.block)
         self.run.ledger["crossings"].received += crossings_of(block)
         self._let_go(block)
-        if self.stage.looks_ahead:
+        if self.stage.looks_ahead(block):
             self._held = block, ticket
         else:
             self._decide(block, ticket, None)
@@ -194,9 +198,11 @@ class LiveRun:
         self._waiting.append(Waiting(block, ticket, stage, future))
 
     def _collect(self, *, wait: bool) -> None:
-        """Finish blocks in order; ``wait`` for the first."""
-        while self._waiting and (wait or self._waiting[0].future.done()):
-            wait = False
+        """Finish the first block, if it is decided or ``wait`` says so.
+
+        Only one, so that the threads that decide soon have another one.
+        """
+        if self._waiting and (wait or self._waiting[0].future.done()):
             one = self._waiting.popleft()
             decisions, seconds = one.future.result()
             self.busy["decide"] += seconds

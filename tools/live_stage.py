@@ -69,11 +69,9 @@ class LiveStage:
         self.histograms = Histograms()
         self._end = (-1, -1)
 
-    @property
-    def looks_ahead(self) -> bool:
-        """A condition looks at a later crossing, so a block must wait for the next one."""
-        conditions = self.menu.conditions
-        return any(r.bx_offset > 0 for c in conditions for r in c.requirements)
+    def looks_ahead(self, block: Block) -> bool:
+        """A condition looks at a later crossing, so the block must wait for the next one."""
+        return self.work.compiled.looks_ahead(block)
 
     def filled(self, block: Block) -> Block:
         """With empty crossings, where the menu could fire on them."""

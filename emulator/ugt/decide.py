@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -73,6 +73,19 @@ class CompiledMenu:
             They are used only when the block is contiguous and their orbits adjoin.
         """
         part = self._evaluable(block)
+        reach = part.reach
+        if reach and len(block) > 4 * reach and (before is not None or after is not None):
+            # Only rows at the edges see other blocks: no need to join the whole block to them.
+            found = self._decide(block, part)
+            head, tail = block.take(0, 2 * reach), block.take(len(block) - 2 * reach, len(block))
+            first = self._decide(head, part, before, None).words[:reach]
+            last = self._decide(tail, part, None, after).words[-reach:]
+            return _with_edges(found, first, last)
+        return self._decide(block, part, before, after)
+
+    def _decide(
+        self, block: Block, part: Evaluable, before: Block | None = None, after: Block | None = None
+    ) -> Decisions:
         first, whole = _with_neighbours(block, before, after, part.reach)
         scratch, codes = part.memory.scratch(part.tables), np.empty(len(block), np.int32)
         out = np.empty((len(block), ALGORITHM_WORDS), np.uint64)
@@ -108,6 +121,10 @@ class CompiledMenu:
         """
         return block.contiguous and self._evaluable(block).on_empty
 
+    def looks_ahead(self, block: Block) -> bool:
+        """Whether decisions of this input depend on later crossings, so on the block after it."""
+        return block.contiguous and self._evaluable(block).ahead > 0
+
     @functools.cached_property
     def _cache(self) -> dict[Hashable, Evaluable]:
         return {}
@@ -135,6 +152,19 @@ def compile_menu(menu: Menu, plugins: Mapping[str, Plugin] | None = None) -> Com
     if unknown:
         raise BadInput(f"plug-ins for {', '.join(unknown)}, known: {', '.join(NETWORKS)}")
     return CompiledMenu(menu, tables_of(menu, plugins), plugins)
+
+
+def _with_edges(
+    found: Decisions, first: npt.NDArray[np.uint64], last: npt.NDArray[np.uint64]
+) -> Decisions:
+    """Decisions whose first and last rows are replaced."""
+    if found.codes is None:
+        found.table[: len(first)], found.table[-len(last) :] = first, last
+        return found
+    base = len(found.table)
+    found.codes[: len(first)] = np.arange(base, base + len(first))
+    found.codes[-len(last) :] = np.arange(base + len(first), base + len(first) + len(last))
+    return replace(found, table=np.concatenate([found.table, first, last]))
 
 
 # -- the kernel's input ----------------------------------------------------------------------

@@ -52,8 +52,8 @@ class Evaluable:
         uint64 (8,), bits of its algorithms. missing: name of every other algorithm -> reason.
     tables:
         what the kernel reads, of these algorithms and their conditions alone.
-    reach:
-        how many crossings away the farthest condition looks.
+    reach, ahead:
+        how many crossings away the farthest condition looks, on either side and ahead in time.
     on_empty:
         whether an algorithm could fire in a crossing without any row.
     """
@@ -62,6 +62,7 @@ class Evaluable:
     missing: Mapping[str, str]
     tables: Tables
     reach: int
+    ahead: int
     on_empty: bool
     memory: Memory = field(default_factory=Memory)
 
@@ -88,11 +89,13 @@ def evaluable(
         algorithms=tuple(replace(a, tree=_renumbered(a.tree, place)) for a in chosen),
         conditions=tuple(menu.conditions[n] for n in used),
     )
+    offsets = [r.bx_offset for c in part.conditions for r in c.requirements]
     return Evaluable(
         mask,
         reasons,
         whole if len(used) == len(menu.conditions) and not reasons else tables_of(part, plugins),
-        max((abs(r.bx_offset) for c in part.conditions for r in c.requirements), default=0),
+        max(map(abs, offsets), default=0),
+        max([0, *offsets]),
         any(True in on_empty(a.tree, part.conditions, plugins) for a in part.algorithms),
     )
 

@@ -40,6 +40,9 @@ class Memory:
     def states(self) -> Mapping[str, str]:
         return {"memory": "connected"}
 
+    def let_go(self, endpoint: str) -> None:
+        return
+
     def close(self) -> None:
         return
 
