@@ -23,11 +23,27 @@ settings.load_profile(
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+ONCE = (
+    "test_collect", "test_feed", "test_keys", "test_live_", "test_make_pool", "test_metrics",
+    "test_monitor", "test_c_client", "test_security", "test_sockets",
+)  # fmt: skip
+"""Beginnings of files whose tests need processes, sockets or terminals: they run once."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also the tests that take minutes each")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark tests by their place: fuzz is slow, streams and emulator are core, others wheel."""
     marks = {"fuzz": "slow", "streams": "core", "emulator": "core"}
+    skip = pytest.mark.skip(reason="takes minutes: give --long")
     for item in items:
-        if not item.get_closest_marker("slow"):
+        if item.get_closest_marker("long") and not config.getoption("--long"):
+            item.add_marker(skip)
+        if item.path.name.startswith(ONCE):
+            item.add_marker("slow")
+        if not item.get_closest_marker("slow") and not item.get_closest_marker("long"):
             folder = item.path.relative_to(ROOT / "tests").parts[0]
             item.add_marker(marks.get(folder, "wheel"))
 

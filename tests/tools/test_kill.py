@@ -141,7 +141,7 @@ def check_renamed(place: Path, renamed: Path, job: Job) -> None:
 
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    "kills", [pytest.param(3, id="3"), pytest.param(50, id="50", marks=pytest.mark.slow)]
+    "kills", [pytest.param(3, id="3"), pytest.param(50, id="50", marks=pytest.mark.long)]
 )
 def test_no_kill_leaves_a_false_file(
     kills: int, sample_file: Path, demo_menu_file: Path, tmp_path: Path

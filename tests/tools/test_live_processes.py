@@ -1,7 +1,7 @@
 """Faults of processes: feeds and consumers that are killed, stopped, too slow or unknown.
 
 Times are those of a busy machine with two cores: nothing here depends on how fast it is. Long
-versions have the mark ``slow``; docs/faults.md says how they are run.
+versions have the mark ``long``; docs/faults.md says how they are run.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def test_feed_killed_and_restarted(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
-    "kills", [pytest.param(3, id="3"), pytest.param(50, id="50", marks=pytest.mark.slow)]
+    "kills", [pytest.param(3, id="3"), pytest.param(50, id="50", marks=pytest.mark.long)]
 )
 def test_consumer_killed(tmp_path: Path, kills: int) -> None:
     """kill -9 at random: closed files stay whole, and the next consumer goes on behind them."""
@@ -157,7 +157,7 @@ def refused(out: Path) -> int:
 
 
 @pytest.mark.parametrize(
-    "seconds", [pytest.param(1.5, id="1.5s"), pytest.param(5.0, id="5s", marks=pytest.mark.slow)]
+    "seconds", [pytest.param(1.5, id="1.5s"), pytest.param(5.0, id="5s", marks=pytest.mark.long)]
 )
 def test_stopped_and_continued(tmp_path: Path, seconds: float) -> None:
     """The consumer, then the feed: nothing is mixed up, what could not be sent is counted."""
@@ -287,7 +287,7 @@ def test_wrong_key_no_key_right_key(tmp_path: Path) -> None:
 # -- for long --------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(1500)
 @pytest.mark.parametrize("seconds", [pytest.param(600, id="10min"), pytest.param(20, id="20s")])
 def test_soak(tmp_path: Path, seconds: int, record_testsuite_property: Callable[..., None]) -> None:

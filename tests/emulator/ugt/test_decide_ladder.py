@@ -89,7 +89,9 @@ def test_every_kind_fires_and_does_not(kind: model.Kind) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", range(20))
+@pytest.mark.parametrize(
+    "part", [pytest.param(k, marks=pytest.mark.long) if k > 3 else k for k in range(20)]
+)
 def test_ten_thousand_random_menus(part: int) -> None:
     for seed in range(1000 + 500 * part, 1500 + 500 * part):
         choice = Seeded(seed)
