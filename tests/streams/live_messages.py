@@ -50,9 +50,7 @@ def header(
 ) -> Header:  # fmt: skip
     """A header whose message has one packet an orbit."""
     number = orbits if kind == DATA else 0
-    return Header(
-        kind, feed, sequence, sent, dropped, time_ns, RUN, source, first, number, number
-    )
+    return Header(kind, feed, sequence, sent, dropped, time_ns, RUN, source, first, number, number)
 
 
 def stream(
