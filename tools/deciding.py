@@ -71,9 +71,12 @@ class Settings:
 class Work:
     """Everything with a state that goes from block to block: prescales, rules, counters."""
 
-    def __init__(self, menu: Menu, settings: Settings) -> None:
+    def __init__(
+        self, menu: Menu, settings: Settings, compiled: CompiledMenu | None = None
+    ) -> None:
+        """compiled: the menu, when it was compiled before."""
         self.menu, self.settings = menu, settings
-        self.compiled: CompiledMenu = menu.compile()
+        self.compiled: CompiledMenu = compiled or menu.compile()
         self.factors, self.column, self.notes = _factors(menu, settings)
         finor = settings.finor_mask
         veto, bx = settings.veto_mask, settings.bx_mask

@@ -74,7 +74,7 @@ def command(
     """
     from scout40.streams.security import Security
     from scout40.tools.live_config import load_pipeline
-    from scout40.tools.live_engine import LiveOptions, live
+    from scout40.tools.live_engine import LiveOptions, live, warm_stage
     from scout40.tools.live_show import Told
 
     configured = load_pipeline(pipeline, menu=menu)
@@ -90,9 +90,7 @@ def command(
     )
 
     def again() -> LiveStage:
-        from scout40.tools.live_stage import LiveStage
-
-        return LiveStage(load_pipeline(pipeline, menu=menu))
+        return warm_stage(load_pipeline(pipeline, menu=menu))
 
     with LiveStop(again) as stop, Told(quiet=json_output) as told:
         result = live(endpoints, configured, out, options, stop=stop, told=told)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import tempfile
 import time
@@ -99,8 +100,9 @@ def live(
     chosen = options or LiveOptions()
     settings = configured.pipeline.input
     check_kinds(settings.sources)
-    compiling = warm_up(configured)
-    stage = LiveStage(configured)
+    begin = time.perf_counter()
+    stage = warm_stage(configured)
+    compiling = time.perf_counter() - begin
     ledger = Ledger()
     run = Run(ledger, Quarantine(Path(chosen.quarantine) if chosen.quarantine else None))
     output = LiveOutput(Path(out), configured, stage, ledger)
@@ -112,21 +114,23 @@ def live(
     session = _Session(work, chosen, stop or Never(), told, ", ".join(endpoints), notes)
     before = sys.getswitchinterval()
     sys.setswitchinterval(SWITCH_S)
+    gc.freeze()  # what is there now stays: the collector need not look at it again and again
     try:
         listener.start()
         session.open()
         return session.run()
     finally:
+        gc.unfreeze()
         sys.setswitchinterval(before)
         session.close()
 
 
-def warm_up(configured: Configured) -> float:
-    """Send a little packaged data through a run of its own; seconds it took.
+def warm_stage(configured: Configured) -> LiveStage:
+    """A stage whose menu has decided a little packaged data, in a run of its own.
 
-    Kernels are then compiled, or loaded, before a feed is asked for data that would wait.
+    Kernels are then compiled or loaded, and tables made, before a feed is asked for data that
+    would wait.
     """
-    begin = time.perf_counter()
     run, settings = Run(), configured.pipeline.input
     with sample_path() as path, tempfile.TemporaryDirectory(prefix="scout40-") as folder:
         part = next(RawPackets([str(path)]).ranges(Run()))
@@ -141,7 +145,7 @@ def warm_up(configured: Configured) -> float:
         work.drain()
         work.close()
         output.close("complete")
-    return time.perf_counter() - begin
+    return LiveStage(configured, stage)
 
 
 class _Session:

@@ -179,7 +179,9 @@ class LiveRun:
     def _next(self, part: Part, ticket: Ticket) -> None:
         """The next block in order; it waits for its successor when conditions look ahead."""
         block = self.stage.filled(part.block)
-        self.run.ledger["crossings"].received += crossings_of(block)
+        crossings = self.run.ledger["crossings"]
+        crossings.received += crossings_of(block)
+        crossings.pending += crossings_of(block)
         self._let_go(block)
         if self.stage.looks_ahead(block):
             self._held = block, ticket
@@ -219,7 +221,9 @@ class LiveRun:
         packets = self.run.ledger["packets"]
         packets.pending -= ticket.packets
         packets.out += ticket.packets
-        self.run.ledger["crossings"].out += crossings_of(one.block)
+        crossings = self.run.ledger["crossings"]
+        crossings.pending -= crossings_of(one.block)
+        crossings.out += crossings_of(one.block)
         self.orbits += one.block.last_orbit - one.block.first_orbit
         self.busy["finish"] += time.thread_time() - start
         self._write(rows)

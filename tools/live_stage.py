@@ -40,13 +40,20 @@ class Rows:
 
 
 class LiveStage:
-    """One menu with its prescales, rules, counters and selection."""
+    """One menu with its prescales, rules, counters and selection.
 
-    def __init__(self, configured: Configured) -> None:
+    like: one that was made from the same pipeline; its menu is used, which has tables for the
+        kinds of blocks that it saw.
+    """
+
+    def __init__(self, configured: Configured, like: LiveStage | None = None) -> None:
         chosen = configured.pipeline.menu
         path = configured.path(chosen.file)
-        self.menu: Menu = load_menu(path) if path else demo_menu()
-        self.work = Work(
+        if like is not None:
+            self.menu: Menu = like.menu
+        else:
+            self.menu = load_menu(path) if path else demo_menu()
+        self.work: Work = Work(
             self.menu,
             Settings(
                 prescales=configured.path(chosen.prescales),
@@ -55,6 +62,7 @@ class LiveStage:
                 veto_mask=configured.path(chosen.veto_mask),
                 bx_mask=configured.path(chosen.bx_mask),
             ),
+            like.work.compiled if like else None,
         )
         select = configured.pipeline.selection
         self._selector = Selector(

@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc as ipc
 
+from scout40.streams.snapshot import Snapshot
 from scout40.streams.wire import Header, encode
 from scout40.tools.live_config import Configured, load_pipeline
 from scout40.tools.live_engine import LiveOptions, LiveResult, live
@@ -66,13 +67,18 @@ def frames(messages: Iterable[tuple[Header, bytes]], endpoint: str = "memory") -
 def run_live(
     items: Iterable[Sent], out: Path, pipeline: str | Configured = "everything", **options: Any
 ) -> LiveResult:
-    """A live run over items, until they are at their end."""
+    """A live run over items, until they are at their end; the ledger must always balance."""
     memory = Memory(items)
     configured = load_pipeline(pipeline) if isinstance(pipeline, str) else pipeline
     return live(
         ["memory"], configured, out, LiveOptions(**options), stop=WhenDone(memory),
-        connect=lambda: memory,
+        told=always_balanced, connect=lambda: memory,
     )  # fmt: skip
+
+
+def always_balanced(snapshot: Snapshot) -> None:
+    """Fails the run when a snapshot shows a ledger that does not balance."""
+    assert snapshot.balanced, snapshot.accounts
 
 
 def closed_files(folder: Path) -> list[Path]:

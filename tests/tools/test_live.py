@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from scout40.streams.sinks.raw import write_frd
 from scout40.tools.job import emulate
+from scout40.tools.live_config import load_pipeline
 from scout40.tools.sample import demo_menu
 from tests.streams.live_messages import RUN, muon_block, stream
 from tests.tools.live_memory import frames, run_live, table_of
@@ -30,6 +31,18 @@ def same_rows(live: pa.Table, expected: pa.Table) -> None:
     mine, other = (t.select(names).sort_by(order) for t in (live, expected))
     for name in names:
         assert mine[name].to_pylist() == other[name].to_pylist(), name
+
+
+def test_the_ledger_balances_while_blocks_are_in_work(tmp_path: Path) -> None:
+    pipeline = tmp_path / "often.toml"
+    pipeline.write_text(
+        "[input]\nblock_orbits = 4\ngather_ms = 0\n[selection]\nall = true\n"
+        "[monitor]\ninterval_s = 0.1\n"
+    )
+    items = [one for item in frames(stream(30)) for one in (item, 0.02)]
+    result = run_live(items, tmp_path / "out", load_pipeline(pipeline), until_end=True)
+    assert result.snapshot.sequence > 5
+    assert result.receipt.ledger["packets"].out == 120
 
 
 def test_decisions_are_those_of_the_offline_run(tmp_path: Path) -> None:
