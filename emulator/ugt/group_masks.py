@@ -1,4 +1,4 @@
-"""Groups of legs as the kernel reads them, and the mask of the legs that one object satisfies."""
+"""Groups of legs as the kernel reads them, its sizes, and the legs that one object satisfies."""
 
 from __future__ import annotations
 
@@ -30,6 +30,25 @@ class Groups(NamedTuple):
     row: Any
     table: Any
     beside: Any
+
+
+class Sizes(NamedTuple):
+    """Lengths that the pointers do not know."""
+
+    first: int
+    rows: int
+    groups: int
+    sets: int
+    values: int
+    value_rows: int
+    signals: int
+    later: int
+    bits: int
+    gates: int
+    tiles: int
+    neighbours: int  # 0: rows are independent, other crossings are not looked at
+    slots: int  # of the memo, 0: none is kept
+    row_bits: int  # of a number in its keys
 
 
 @njit

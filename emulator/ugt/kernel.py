@@ -31,6 +31,7 @@ from scout40.emulator.ugt.group_masks import (
     H_TYPE,
     H_WORDS,
     Groups,
+    Sizes,
     mask_of,
 )
 from scout40.emulator.ugt.lanes import WIDTH, both, either, invert, load, nothing, store
@@ -80,25 +81,6 @@ class Pairs(NamedTuple):
     table: Any
     members: Any
     limits: Any
-
-
-class Sizes(NamedTuple):
-    """Lengths that the pointers do not know."""
-
-    first: int
-    rows: int
-    groups: int
-    sets: int
-    values: int
-    value_rows: int
-    signals: int
-    later: int
-    bits: int
-    gates: int
-    tiles: int
-    neighbours: int  # 0: rows are independent, other crossings are not looked at
-    slots: int  # of the memo, 0: none is kept
-    row_bits: int  # of a number in its keys
 
 
 class Scratch(NamedTuple):

@@ -64,7 +64,9 @@ class Disk:
         yield from messages[:8]
         wait_for(lambda: len(closed(out)) >= 3)
         self.full = True
-        yield from messages[8:16]
+        for message in messages[8:16]:
+            yield message
+            yield 0.1  # so that it is tried again in between
         wait_for(lambda: self.refused >= refused)
         self.full = False
         yield 0.1
