@@ -203,8 +203,9 @@ def test_a_slow_disk_stops_the_stream_only_when_two_files_wait(
 WRITER = """
 import sys
 sys.path.insert(0, {folder!r})
-import test_rolling as t
-sink = t.RollingSink(sys.argv[1], file_format=sys.argv[2], max_orbits=10)
+import rolling_blocks as t
+from scout40.streams.sinks.rolling import RollingSink
+sink = RollingSink(sys.argv[1], file_format=sys.argv[2], max_orbits=10)
 print("ready", flush=True)
 for number in range(sink.resumed.get(t.FEED, 0), 10**7):
     t.put(sink, number)
