@@ -103,7 +103,7 @@ def _staged(kind: str, inside: Sequence[Events], first: int, run: Run) -> Staged
     if not chosen:
         empty = np.zeros(0, np.int64)
         nothing = Packets(np.zeros(0, np.uint32), empty, empty, empty, np.zeros(0, np.uint8))
-        return Staged(nothing, [])
+        return Staged(nothing, functools.partial(_place, chosen, empty))
     bases = np.cumsum([0, *(len(events.words) for events in chosen[:-1])])
     words = chosen[0].words
     if len(chosen) > 1:
@@ -118,42 +118,30 @@ def _staged(kind: str, inside: Sequence[Events], first: int, run: Run) -> Staged
         order = np.argsort(key, kind="stable")
         again = np.concatenate([[False], np.diff(key[order]) == 0])
         if again.any():
-            _refuse_again(_Places(chosen, order), np.flatnonzero(again), run)
+            _refuse_again((_place(chosen, order, k) for k in np.flatnonzero(again).tolist()), run)
             order = order[~again]
         starts, stops, orbit, source = starts[order], stops[order], orbit[order], source[order]
-    places = _Places(chosen, order)
     packets = Packets(words, starts, stops, orbit - first, source.astype(np.uint8))
-    return Staged(packets, places)
+    return Staged(packets, functools.partial(_place, chosen, order))
 
 
-def _refuse_again(places: Sequence[Place], again: Array, run: Run) -> None:
+def _refuse_again(places: Iterable[Place], run: Run) -> None:
     """A source that two feeds bring for the same orbit counts once."""
-    for index in again.tolist():
-        where, offset, orbit, source = places[index]
+    for where, offset, orbit, source in places:
         text = f"source {source} came from two feeds"
         run.ledger["packets"].pending -= 1
         run.bad("orbit duplicated", BadInput(text, file=where, offset=offset, orbit=orbit), b"")
 
 
-class _Places(Sequence[Place]):
-    """Where each event came from; looked up only for those that turn out bad."""
-
-    def __init__(self, chosen: Sequence[Events], order: Array) -> None:
-        self._chosen = chosen
-        self._order = order
-
-    def __len__(self) -> int:
-        return len(self._order)
-
-    def __getitem__(self, index: int) -> Place:  # type: ignore[override]
-        place = int(self._order[index])
-        for events in self._chosen:
-            if place < len(events):
-                word = int(events.starts[place])
-                offset = 4 * (word - 1) - frd.EVENT_BYTES
-                return events.where, offset, int(events.orbit[place]), int(events.source[place])
-            place -= len(events)
-        raise IndexError(index)
+def _place(chosen: Sequence[Events], order: Array, index: int) -> Place:
+    """Where an event came from."""
+    place = int(order[index])
+    for events in chosen:
+        if place < len(events):
+            offset = 4 * (int(events.starts[place]) - 1) - frd.EVENT_BYTES
+            return events.where, offset, int(events.orbit[place]), int(events.source[place])
+        place -= len(events)
+    raise IndexError(index)
 
 
 def check_kinds(names: Sequence[str]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -23,10 +23,10 @@ Place = tuple[str, int, int, int]
 
 
 class Staged(NamedTuple):
-    """Packets of one source kind; ``places`` has one entry for each."""
+    """Packets of one source kind; ``place_of`` says where one came from, if it is bad."""
 
     packets: Packets
-    places: Sequence[Place]
+    place_of: Callable[[int], Place]
 
 
 @dataclass
@@ -61,7 +61,7 @@ class Stage:
         starts = np.array([*self.starts, self.used], np.int64)
         orbits, sources = np.array(self.orbits, np.int64), np.array(self.sources, np.uint8)
         packets = Packets(self.words[: self.used], starts[:-1], starts[1:], orbits, sources)
-        return Staged(packets, self.places)
+        return Staged(packets, self.places.__getitem__)
 
     def clear(self) -> None:
         self.used = 0
@@ -112,7 +112,7 @@ def block_parts(
 
 
 def _bad(stage: Staged, bad: BadPacket, run: Run) -> None:
-    file, offset, orbit, source = stage.places[bad.packet]
+    file, offset, orbit, source = stage.place_of(bad.packet)
     reason = REASONS[bad.status]
     packets = stage.packets
     start, stop = packets.starts[bad.packet], packets.stops[bad.packet]

@@ -6,7 +6,7 @@ from the configuration and the orbit number: orbits can be made in any order, on
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal, NamedTuple, get_args
 from urllib.parse import parse_qsl
@@ -275,12 +275,12 @@ class Synthetic:
         for k, source in enumerate(self.source_ids):
             starts, stops = begins[k :: len(self._ids)], ends[k :: len(self._ids)]
             orbit = np.arange(len(starts), dtype=np.int64)
-            places: Sequence[tuple[str, int, int, int]] = [
+            places = [
                 (self.name, 4 * start, first + i, source) for i, start in enumerate(starts.tolist())
             ]
             packets = Packets(
                 words, starts + kernel.EVENT_WORDS, stops, orbit,
                 np.full(len(starts), source, np.uint8),
             )  # fmt: skip
-            found[frd.SOURCE_KINDS[source]] = Staged(packets, places)
+            found[frd.SOURCE_KINDS[source]] = Staged(packets, places.__getitem__)
         return found

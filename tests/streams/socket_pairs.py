@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import TypeVar
 
@@ -28,11 +26,3 @@ def pull_at(
     pull = Pull(endpoints, security=security, high_water=high)
     stack.callback(pull.close)
     return pull
-
-
-def until(what: Callable[[], T]) -> T:
-    """The first true value of ``what``."""
-    end = time.monotonic() + LONG / 1000
-    while not (found := what()):
-        assert time.monotonic() < end, "waited too long"
-    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,24 +16,9 @@ from scout40.streams.errors import BadConfig
 from scout40.streams.security import NO_KEYS, Security
 from scout40.streams.sockets import Publisher, Pull, Push, Subscriber, check_endpoint
 from scout40.streams.wire import decode
-from tests.streams.socket_pairs import LONG, pull_at, push_at, until
+from tests.streams.socket_pairs import LONG, pull_at, push_at
 from tests.streams.wire_messages import message
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
-
-
-@pytest.fixture(params=["tcp", "ipc", "inproc"])
-def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return {
-        "tcp": "tcp://127.0.0.1:*",
-        "ipc": f"ipc://{tmp_path}/feed",
-        "inproc": f"inproc://{tmp_path.name}",
-    }[request.param]
-
+from tests.waiting import wait_for
 
 # -- endpoints -------------------------------------------------------------------------------
 
@@ -143,8 +128,8 @@ REFUSED: dict[str, Callable[[Path], Security]] = {
 def test_others_are_refused_and_counted(stack: ExitStack, keys: Path, case: str) -> None:
     push = push_at(stack, "tcp://127.0.0.1:*", server(keys))
     pull = pull_at(stack, push.address, security=REFUSED[case](keys))
-    until(lambda: pull.receive(20) is None and pull.states()[push.address] == "refused")
-    assert until(lambda: push.refused)
+    wait_for(lambda: pull.receive(20) is None and pull.states()[push.address] == "refused")
+    assert wait_for(lambda: push.refused)
     assert not push.send(message(), 300)
     assert pull.receive(0) is None
     known = pull_at(stack, push.address, security=client(keys, "good"))
@@ -167,10 +152,10 @@ def test_client_gets_in_when_the_server_has_the_right_key(stack: ExitStack, keys
     push = push_at(stack, "tcp://127.0.0.1:*")
     address = push.address
     pull = pull_at(stack, address, security=client(keys, "good"))
-    until(lambda: pull.receive(20) is None and pull.states()[address] == "refused")
+    wait_for(lambda: pull.receive(20) is None and pull.states()[address] == "refused")
     push.close(0)
     push = push_at(stack, address, server(keys))
-    until(lambda: push.send(message(), 50) or pull.receive(10))
+    wait_for(lambda: push.send(message(), 50) or pull.receive(10))
     assert pull.receive(LONG) is not None
     assert pull.states() == {address: "connected"}
 
@@ -189,8 +174,8 @@ def test_snapshots_with_keys(stack: ExitStack, keys: Path) -> None:
         assert viewers[1].receive(10) is None
         return viewers[0].receive(10)
 
-    assert until(seen) == b"secret"
-    until(lambda: viewers[1].receive(20) is None and viewers[1].state == "refused")
+    assert wait_for(seen) == b"secret"
+    wait_for(lambda: viewers[1].receive(20) is None and viewers[1].state == "refused")
 
 
 INCOMPLETE: dict[str, tuple[Callable[[Path], object], str]] = {

@@ -6,7 +6,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -16,24 +16,9 @@ import pytest
 from scout40.streams import sockets
 from scout40.streams.sockets import MAX_SNAPSHOT, Publisher, Subscriber
 from scout40.streams.wire import decode
-from tests.streams.socket_pairs import LONG, pull_at, push_at, until
+from tests.streams.socket_pairs import LONG, pull_at, push_at
 from tests.streams.wire_messages import message
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as made:
-        yield made
-
-
-@pytest.fixture(params=["tcp", "ipc", "inproc"])
-def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return {
-        "tcp": "tcp://127.0.0.1:*",
-        "ipc": f"ipc://{tmp_path}/feed",
-        "inproc": f"inproc://{tmp_path.name}",
-    }[request.param]
-
+from tests.waiting import wait_for
 
 # -- data ------------------------------------------------------------------------------------
 
@@ -142,10 +127,10 @@ def test_feed_may_come_late_and_come_back(stack: ExitStack, tmp_path: Path) -> N
     assert pull.states() == {address: "connecting"}
     for _ in range(2):
         push = push_at(stack, address)
-        until(lambda push=push: push.send(message(), 50) and pull.receive(LONG))  # type: ignore[misc]
+        wait_for(lambda push=push: push.send(message(), 50) and pull.receive(LONG))  # type: ignore[misc]
         assert pull.states() == {address: "connected"}
         push.close(0)
-        until(lambda: pull.receive(20) is None and pull.states()[address] == "disconnected")
+        wait_for(lambda: pull.receive(20) is None and pull.states()[address] == "disconnected")
 
 
 def test_frame_too_large_ends_the_connection_for_a_moment_only(
@@ -158,8 +143,8 @@ def test_frame_too_large_ends_the_connection_for_a_moment_only(
     assert push.send(message(sequence=1), LONG)
     assert push.send([b"head", bytes(1001)], LONG)
     assert pull.receive(LONG) is not None  # what came before is not lost
-    until(lambda: pull.receive(20) is None and "disconnected" in pull.states().values())
-    until(lambda: pull.receive(20) is None and "connected" in pull.states().values())
+    wait_for(lambda: pull.receive(20) is None and "disconnected" in pull.states().values())
+    wait_for(lambda: pull.receive(20) is None and "connected" in pull.states().values())
     assert push.send(message(sequence=2), LONG)
     _, frames = pull.receive(LONG) or ("", [])
     assert decode(frames).header.sequence == 2
@@ -170,8 +155,8 @@ def test_server_that_speaks_something_else_is_refused(stack: ExitStack) -> None:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         pull = pull_at(stack, address)
         server.settimeout(0.01)
-        until(lambda: pull.receive(10) or accepted(server))
-        until(lambda: pull.receive(10) is None and pull.states()[address] == "refused")
+        wait_for(lambda: pull.receive(10) or accepted(server))
+        wait_for(lambda: pull.receive(10) is None and pull.states()[address] == "refused")
 
 
 def accepted(server: socket.socket) -> bool:
@@ -191,7 +176,7 @@ def test_nonsense_from_outside_is_counted(stack: ExitStack) -> None:
     for _ in range(3):
         with socket.create_connection(("127.0.0.1", port)) as connection:
             connection.sendall(b"GET / HTTP/1.1\r\n\r\n" + os.urandom(200))
-    assert until(lambda: push.refused >= 3)
+    assert wait_for(lambda: push.refused >= 3)
     pull = pull_at(stack, push.address)
     assert push.send(message(), LONG)
     assert pull.receive(LONG) is not None
@@ -210,7 +195,7 @@ def test_newest_snapshot_wins(stack: ExitStack, endpoint: str) -> None:
         publisher.publish(b"hello")
         return viewer.receive(20)
 
-    assert until(first) == b"hello"
+    assert wait_for(first) == b"hello"
     for number in range(5000):  # much more than anything could hold
         publisher.publish(b"%d" % number + bytes(10_000))
     seen: list[bytes] = []
@@ -247,8 +232,8 @@ def test_snapshot_is_bounded(stack: ExitStack, endpoint: str) -> None:
 
         return attempt
 
-    assert until(received(b"small")) == b"small"
+    assert wait_for(received(b"small")) == b"small"
     for _ in range(5):
         publisher.publish(bytes(MAX_SNAPSHOT + 1))
         assert viewer.receive(50) in (None, b"small")
-    assert until(received(b"after")) in (b"small", b"after")
+    assert wait_for(received(b"after")) in (b"small", b"after")

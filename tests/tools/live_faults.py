@@ -8,8 +8,7 @@ twice, equal values in every column that both have.
 from __future__ import annotations
 
 import dataclasses
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -227,11 +226,3 @@ def settled_json(found: dict[str, Any]) -> dict[str, Any]:
         assert account["pending"] == 0, unit
     packets: dict[str, Any] = accounts["packets"]
     return packets
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 200.0) -> None:
-    """Until it is true; kernels may have to be compiled first."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.01)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.tools.live_faults import wait_for
+from tests.waiting import wait_for
 
 PIPELINE = """
 [input]

@@ -137,8 +137,9 @@ def test_second_signal_aborts(ipc: str) -> None:
             pull.close()
 
 
-def test_stopped_process_skips_what_a_detector_would_lose(ipc: str) -> None:
-    with program(SYNTHETIC, "--to", ipc, "--json") as process, consumer(ipc, 200) as future:
+def stopped_for_2_s(ipc: str, *arguments: object) -> tuple[Any, dict[str, Any]]:
+    """(what a consumer received, state of the feed) of a feed that stands still for a while."""
+    with program(*arguments, "--to", ipc, "--json") as process, consumer(ipc, 200) as future:
         until_sending(process, ipc)
         process.send_signal(signal.SIGSTOP)
         time.sleep(2.0)
@@ -146,9 +147,13 @@ def test_stopped_process_skips_what_a_detector_would_lose(ipc: str) -> None:
         time.sleep(0.7)
         process.send_signal(signal.SIGINT)
         received = future.result()
-        found = ended(process)
-    (state,) = found["feeds"]
+        (state,) = ended(process)["feeds"]
     assert state["pauses"] == 1
+    return received, state
+
+
+def test_stopped_process_skips_what_a_detector_would_lose(ipc: str) -> None:
+    received, state = stopped_for_2_s(ipc, SYNTHETIC)
     assert state["paused_seconds"] == pytest.approx(2.0, abs=0.5)
     assert "feed paused" in state["dropped_packets"], state
     lost = state["dropped_packets"]["feed paused"]
@@ -169,18 +174,7 @@ def test_stopped_process_skips_what_a_detector_would_lose(ipc: str) -> None:
 
 
 def test_stopped_process_goes_on_with_a_file(sample_file: Path, ipc: str) -> None:
-    arguments = [sample_file, "--loop", "--rate", "3200", "--to", ipc, "--json"]
-    with program(*arguments) as process, consumer(ipc, 200) as future:
-        until_sending(process, ipc)
-        process.send_signal(signal.SIGSTOP)
-        time.sleep(2.0)
-        process.send_signal(signal.SIGCONT)
-        time.sleep(0.7)
-        process.send_signal(signal.SIGINT)
-        received = future.result()
-        found = ended(process)
-    (state,) = found["feeds"]
-    assert state["pauses"] == 1
+    received, state = stopped_for_2_s(ipc, sample_file, "--loop", "--rate", "3200")
     assert state["dropped_packets"] == {}
     assert received.missing == 0
     orbits = [h.first_orbit for h in received.headers]

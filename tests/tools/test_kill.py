@@ -159,5 +159,7 @@ def test_no_kill_leaves_a_false_file(
         moment = dice.uniform(-0.1, 1.05) * job.lasts
         if turn % 5 == 4:
             moment = dice.uniform(0.9, 1.0) * job.lasts
+        if turn == 0:
+            moment = 0.0  # as soon as it grows
         states[kill(job, moment, folder)] += 1
-    assert states["growing"] > 0 or kills < 10, states
+    assert states["growing"] > 0, states

@@ -35,9 +35,9 @@ from tests.tools.live_faults import (
     read,
     settled,
     truth,
-    wait_for,
 )
 from tests.tools.live_memory import Sent, frames, run_live
+from tests.waiting import wait_for
 
 # -- disk ------------------------------------------------------------------------------------
 

@@ -40,9 +40,9 @@ from tests.tools.live_faults import (
     settled,
     spans_of,
     truth,
-    wait_for,
 )
 from tests.tools.live_memory import Memory, Sent, WhenDone, frames, run_live
+from tests.waiting import wait_for
 
 # -- clock -----------------------------------------------------------------------------------
 

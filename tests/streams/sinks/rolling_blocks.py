@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +76,3 @@ def balanced(sink: RollingSink, given: int, rows: int = 20) -> bool:
     for part in sink.counts.values():
         total = total.plus(part)
     return total[:3] == (given, 2 * given, rows * given)
-
-
-def wait_for(condition: Any, seconds: float = 20) -> None:
-    limit = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < limit
-        time.sleep(0.005)

@@ -25,8 +25,8 @@ from tests.streams.sinks.rolling_blocks import (
     decision,
     numbers,
     put,
-    wait_for,
 )
+from tests.waiting import wait_for
 
 
 @pytest.mark.parametrize("compression", [None, "lz4", "zstd"])

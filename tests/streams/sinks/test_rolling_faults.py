@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import resource
 import shutil
 import signal
@@ -30,8 +31,8 @@ from tests.streams.sinks.rolling_blocks import (
     decision,
     numbers,
     put,
-    wait_for,
 )
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -212,6 +213,10 @@ for number in range(sink.resumed.get(t.FEED, 0), 10**7):
 """
 
 
+def more_closed(folder: Path, files: int) -> bool:
+    return len(closed(folder)) > files
+
+
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_kill_at_random_moments_leaves_whole_files_and_no_gap(tmp_path: Path, suffix: str) -> None:
     """Every restart goes on where the closed files end: no block twice, none missing."""
@@ -223,8 +228,7 @@ def test_kill_at_random_moments_leaves_whole_files_and_no_gap(tmp_path: Path, su
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             assert process.stdout.readline() == b"ready\n"
-            before = len(closed(tmp_path))
-            wait_for(lambda before=before: len(closed(tmp_path)) > before + 1)
+            wait_for(functools.partial(more_closed, tmp_path, len(closed(tmp_path)) + 1))
             time.sleep(rng.uniform(0, 0.02))
             process.send_signal(signal.SIGKILL)
         unfinished += len(leftovers(tmp_path))
