@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scout40.emulator.ugt import kernel
 from scout40.emulator.ugt.compile import Plugin, Tables, tables_of
 from scout40.emulator.ugt.evaluable import ALGORITHM_WORDS, Evaluable, evaluable, inputs_of
+from scout40.emulator.ugt.lone import begin_block
 from scout40.emulator.ugt.model import Menu, Requirement
 from scout40.emulator.ugt.objects import (
     LISTS,
@@ -88,31 +89,24 @@ class CompiledMenu:
     ) -> Decisions:
         first, whole = _with_neighbours(block, before, after, part.reach)
         scratch, codes = part.memory.scratch(part.tables), np.empty(len(block), np.int32)
-        out = np.empty((len(block), ALGORITHM_WORDS), np.uint64)
-        pieces: list[npt.NDArray[np.uint64]] = []
-        base = 0
+        known = scratch.memo.words.reshape(-1, ALGORITHM_WORDS)
+        out = np.empty((len(known) + len(block), ALGORITHM_WORDS), np.uint64)
+        begin_block(scratch.memo)
+        done = 0
         for start in range(0, len(block), CHUNK):
             stop = min(start + CHUNK, len(block))
             low, high = first + start, first + stop
             begin, end = max(0, low - part.reach), min(len(whole), high + part.reach)
             rows = whole if end - begin == len(whole) else whole.take(begin, end)
-            listed, chunk = _lists(rows, part, self.plugins), codes[start:stop]
-            piece = out[start:stop]
-            decided = kernel.decide(
-                listed, part.tables, scratch, low - begin, block.contiguous, chunk,
-                piece.reshape(-1),
+            listed = _lists(rows, part, self.plugins)
+            done = kernel.decide(
+                listed, part.tables, scratch, low - begin, block.contiguous, codes[start:stop],
+                out[len(known) :].reshape(-1), done,
             )  # fmt: skip
-            if len(scratch.memo.index):
-                slots, count = len(scratch.memo.index) // 2, int(scratch.memo.count[1])
-                known = scratch.memo.words.reshape(-1, ALGORITHM_WORDS)[:count]
-                if decided:  # they are numbered behind all places of the memo
-                    chunk -= np.where(chunk >= slots, np.int32(slots - count), np.int32(0))
-                pieces += [known.copy(), piece[:decided]]
-                chunk += base
-                base += count + decided
-        if not pieces:
+        if not len(known):
             return Decisions(out, part.mask, part.missing)
-        return Decisions(np.concatenate(pieces), part.mask, part.missing, codes)
+        out[: len(known)] = known
+        return Decisions(out[: len(known) + done], part.mask, part.missing, codes)
 
     def needs_every_crossing(self, block: Block) -> bool:
         """Whether an empty crossing of this input could fire, so that none may be left out.

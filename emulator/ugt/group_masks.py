@@ -47,8 +47,8 @@ class Sizes(NamedTuple):
     gates: int
     tiles: int
     neighbours: int  # 0: rows are independent, other crossings are not looked at
-    slots: int  # of the memo, 0: none is kept
-    row_bits: int  # of a number in its keys
+    known: int  # numbers of the memo, 0: there is none
+    others: int  # decisions of other crossings that are told apart
 
 
 @njit

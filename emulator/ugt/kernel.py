@@ -37,15 +37,12 @@ from scout40.emulator.ugt.group_masks import (
 from scout40.emulator.ugt.lanes import WIDTH, both, either, invert, load, nothing, store
 from scout40.emulator.ugt.logic import BATCH, algorithm_bits
 from scout40.emulator.ugt.lone import (
-    ENTRY,
+    NOT_KEPT,
     Memo,
-    give_up_when_full,
     known_rows,
     memo_of,
-    number_of,
-    remember,
-    row_bits,
-    slots_of,
+    remembered,
+    row_of,
 )
 from scout40.emulator.ugt.pairs import MAX_OBJECTS, decide_pairs
 from scout40.emulator.ugt.quantities import PAIR_CUTS
@@ -86,9 +83,8 @@ class Pairs(NamedTuple):
 class Scratch(NamedTuple):
     """Memory that one thread works in, for one menu; only the memo outlives a call.
 
-    memo: decisions of crossings with one object, see lone.py. entry: uint64 (ENTRY,), what the
-    crossing in work is remembered by; entries: uint64 (64 * ENTRY,), those of the batch; waiting:
-    its rows.
+    memo: decisions of crossings with one object, see lone.py. key: int64 (1,), what the crossing
+    in work is remembered by; keys: int64 (64,), those of the batch; waiting: its rows.
     """
 
     chosen: Any
@@ -106,8 +102,8 @@ class Scratch(NamedTuple):
     memory: Any
     batch: Any
     memo: Any
-    entry: Any
-    entries: Any
+    key: Any
+    keys: Any
     waiting: Any
 
 
@@ -172,7 +168,6 @@ def _group(group: Any, groups: Any, s: Any) -> Any:
 def scratch_for(tables: Any) -> Scratch:
     """Memory for the menu of ``tables`` (compile.Tables)."""
     n_groups, words = len(tables.groups.head), len(tables.correlations.mask)
-    slots = slots_of(tables)
     return Scratch(
         chosen=np.zeros(n_groups * MAX_OBJECTS, np.uint64),
         slot=np.zeros(n_groups * MAX_OBJECTS, np.int64),
@@ -188,26 +183,33 @@ def scratch_for(tables: Any) -> Scratch:
         found=np.zeros(PAIR_CUTS, np.int64),
         memory=np.zeros(M_BITS + words, np.uint64),
         batch=np.zeros(tables.logic.size, np.uint64),
-        memo=memo_of(slots),
-        entry=np.zeros(ENTRY, np.uint64),
-        entries=np.zeros(BATCH * ENTRY, np.uint64),
+        memo=memo_of(tables),
+        key=np.zeros(1, np.int64),
+        keys=np.zeros(BATCH, np.int64),
         waiting=np.zeros(BATCH, np.int64),
     )
 
 
 def decide(
-    lists: Lists, tables: Any, scratch: Scratch, first: int, neighbours: bool, codes: Any, out: Any
+    lists: Lists,
+    tables: Any,
+    scratch: Scratch,
+    first: int,
+    neighbours: bool,
+    codes: Any,
+    out: Any,
+    done: int = 0,
 ) -> int:
-    """Decide the rows first .. first + len(codes) of ``lists``.
+    """Decide the rows first .. first + len(codes) of ``lists``; the rows then in ``out``.
 
-    Without a memo ``out``, flat with 8 words a row, gets the algorithm bits of every row. With one
-    ``codes`` (int32) gets for each row the number of its bits in the memo, or the slots of the memo
-    plus a row of ``out``, for what had no room in the memo. Returns the
-    rows in ``out``.
-
+    out:
+        flat, 8 words a row; ``done`` of its rows are there from earlier crossings of the block.
+        It gets the algorithm bits of every row or, when there is a memo, those of the
+        crossings that are not in it, equal ones mostly once.
+    codes:
+        int32; a number of the memo, or their count plus a row of ``out``.
     tables: compile.Tables. scratch: made for them, used by one call at a time.
     """
-    give_up_when_full(scratch.memo)
     singles = tables.singles
     sizes = Sizes(
         first=first,
@@ -222,13 +224,13 @@ def decide(
         gates=len(tables.logic.gate),
         tiles=tables.logic.tiles,
         neighbours=int(neighbours),
-        slots=len(scratch.memo.index) // 2,
-        row_bits=row_bits(tables.groups),
+        known=len(scratch.memo.index) // 2,
+        others=len(scratch.memo.others) // 2,
     )
     scratch.memory[0] = 0  # external signals are those of other rows
     rows: int = _decide(
         lists, tables.groups, tables.pairs, singles, tables.correlations, tables.luts,
-        tables.logic, scratch, sizes, codes, out,
+        tables.logic, scratch, sizes, codes, out, done,
     )  # fmt: skip
     return rows
 
@@ -246,6 +248,7 @@ def _decide(
     sizes: Any,
     codes: Any,
     out: Any,
+    done: Any,
 ) -> Any:
     return _rows(
         Lists(
@@ -276,17 +279,18 @@ def _decide(
             pointer(scratch.found), pointer(scratch.memory),
             pointer(scratch.batch),
             Memo(
-                pointer(scratch.memo.keys), pointer(scratch.memo.masks),
-                pointer(scratch.memo.tags), pointer(scratch.memo.numbers),
-                pointer(scratch.memo.words), pointer(scratch.memo.index),
+                pointer(scratch.memo.base), pointer(scratch.memo.step),
+                pointer(scratch.memo.number), pointer(scratch.memo.words),
+                pointer(scratch.memo.index), pointer(scratch.memo.others),
                 pointer(scratch.memo.count),
             ),
-            pointer(scratch.entry), pointer(scratch.entries), pointer(scratch.waiting),
+            pointer(scratch.key), pointer(scratch.keys), pointer(scratch.waiting),
         ),
         sizes,
         len(codes),
         pointer(codes),
         pointer(out),
+        done,
     )  # fmt: skip
 
 
@@ -305,12 +309,13 @@ def _rows(
     rows: Any,
     codes: Any,
     out: Any,
+    done: Any,
 ) -> Any:
     """The loop over crossings; everything is a pointer here. Returns the rows in ``out``."""
-    here = i = done = 0
+    here = i = 0
     while i < rows:
-        if sizes.slots:
-            i = known_rows(i, rows, lists, groups, sizes, s.memo, s.entry, codes)
+        if sizes.known:
+            i = known_rows(i, rows, lists, groups, sizes, s.memo, s.key, codes)
             if i == rows:
                 break
         row = sizes.first + i
@@ -352,9 +357,7 @@ def _rows(
                     s.bits[w] ^= low
         for tile in range(sizes.tiles):
             store(s.batch, (tile * BATCH + here) * WIDTH, load(s.bits, tile * WIDTH))
-        for w in range(ENTRY):
-            s.entries[here * ENTRY + w] = s.entry[w]
-        s.waiting[here] = i
+        s.keys[here], s.waiting[here] = s.key[0], i
         i += 1
         here += 1
         if here == BATCH:
@@ -373,13 +376,17 @@ def _finish(
     algorithm_bits(s.batch, gate, sizes.gates, sizes.tiles)
     for k in range(count):
         words = both(load(s.batch, (sizes.tiles * BATCH + k) * WIDTH), load(used, 0))
-        number = number_of(words, sizes, s.memo) if sizes.slots else -1
-        if number < 0:
+        row = s.waiting[k]
+        if not sizes.known:
             store(out, done * WIDTH, words)
-            codes[s.waiting[k]] = sizes.slots + done
+            codes[row] = done
             done += 1
             continue
-        codes[s.waiting[k]] = number
-        if s.entries[k * ENTRY + WIDTH]:
-            remember(s.entries, k * ENTRY, number, sizes, s.memo)
+        number = -1
+        if s.keys[k] != NOT_KEPT:
+            number = remembered(s.keys[k], words, sizes, s.memo)
+        if number < 0:
+            number = sizes.known + row_of(words, done, out, sizes, s.memo)
+            done = max(done, number - sizes.known + 1)
+        codes[row] = number
     return done

@@ -1,10 +1,11 @@
-"""Crossings with one object or none: their decisions follow from one mask and are remembered.
+"""Crossings with one object or none: their decisions are remembered.
 
-In a zero-suppressed muon stream 19 crossings of 20 have a single muon, and the muons of a block
-satisfy only some hundred different sets of requirements. Where a menu looks at object lists
-alone, such a crossing is decided by the set that its object satisfies: nothing can be paired with
-it. The kernel decides the first crossing of a set and keeps the answer here. Objects of other
-crossings do not matter when the object here satisfies no requirement that goes with them.
+In a zero-suppressed muon stream 19 crossings of 20 have a single muon. Where a menu looks at object
+lists alone, nothing can be paired with it, and only the classes of its values matter: a field of
+the word has few values that any requirement tells apart. The classes of all fields together number
+a place in one table, and there stands which decisions were found for it before. The kernel decides
+the first crossing of its like. Objects of other crossings do not matter when the object here
+satisfies no requirement that goes with them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from scout40.emulator.ugt.group_masks import (
     H_FIELD1,
     H_SAME_LIST,
     H_SHIFT,
-    H_SLOT,
     H_TYPE,
     mask_of,
 )
@@ -31,23 +31,22 @@ from scout40.emulator.ugt.model import Condition
 from scout40.emulator.ugt.singles import row_at
 from scout40.streams.jit import njit
 
-SLOT_BITS = 9
-SLOTS = 1 << SLOT_BITS
-"""Masks, and different decisions, that are remembered at most; a power of two."""
+KNOWN = 1024
+"""Different decisions of such crossings that are remembered at most, a power of two."""
 
-KEYS_PER_SLOT = 8
-"""Many objects that differ satisfy the same: a key leads to the number without the mask."""
+OTHERS = 4096
+"""Different decisions of the other crossings of a block that are told apart, a power of two."""
 
-ENTRY = WIDTH + 1
-"""Words that say what a crossing is to be remembered by: its mask and tag."""
+PLACES = 1 << 21
+"""Combinations of classes at most, a few MB; a menu that tells more apart remembers nothing."""
 
-NO_OBJECT = 1
-"""Tag of a crossing without objects; that of one with an object is the group's number + 2."""
+NO_OBJECT = 0
+"""Place of a crossing without objects."""
 
-_GOLDEN = 0x9E3779B97F4A7C15  # spreads keys over the places
+NOT_KEPT = -1
 
 
-def slots_of(tables: Any) -> int:
+def places_of(tables: Any) -> int:
     """Places of the memo for the menu of ``tables`` (compile.Tables); 0 when one object is no key.
 
     It is none when numbers or signals of the crossing count, when the legs on a list are spread
@@ -57,15 +56,21 @@ def slots_of(tables: Any) -> int:
     others = len(singles.value) + len(singles.signal) + len(singles.later)
     spread = (head[:, H_SAME_LIST] != np.arange(len(head))).any()
     one_leg = (tables.correlations.rows[:, C_LEGS] == 1).any()
-    return 0 if others or spread or one_leg else SLOTS
+    if others or spread or one_leg:
+        return 0
+    places = 1 + sum(_classes(tables.groups, group)[0] for group in range(len(head)))
+    return places if places <= PLACES else 0
 
 
-def row_bits(groups: Any) -> int:
-    """Bits of the number of a row of the table of masks; 0 when keys do not fit into a word."""
-    head = groups.head
-    bits = int(groups.row.max(initial=0) // WIDTH).bit_length()
-    fields = int((head[:, H_FIELD1] - head[:, H_FIELD0] + (head[:, H_SLOT] >= 0)).max(initial=0))
-    return bits if fields * bits + (len(head) + 1).bit_length() + SLOT_BITS <= 64 else 0
+def _classes(groups: Any, group: int) -> tuple[int, list[tuple[int, npt.NDArray[np.int64]]]]:
+    """Combinations of classes in a group; by field, place in ``groups.row`` and class by value."""
+    total, fields = 1, []
+    for field in range(groups.head[group, H_FIELD0], groups.head[group, H_FIELD1]):
+        _, mask, place = (int(value) for value in groups.field[field])
+        rows, which = np.unique(groups.row[place : place + mask + 1], return_inverse=True)
+        fields.append((place, which.ravel() * total))
+        total *= len(rows)
+    return total, fields
 
 
 def beside(
@@ -95,49 +100,58 @@ def beside(
 class Memo(NamedTuple):
     """What is remembered, pointers in kernels; see ``memo_of``.
 
-    Distinct decision words have a number. keys: uint64, a key above SLOT_BITS bits of the number
-    that it leads to, 0 = free. masks: uint64 of 8, tags: int64, 0 = free, numbers: int64, by place:
-    mask and tag of an object, and the number of its decisions. words: uint64 of 8 by number; index:
-    int64, number + 1 by place. count: int64 (2,), masks and numbers in use.
+    base: int64 by group, place of the object whose fields are all of class 0; step: int32 by place
+    of a value in ``Groups.row``, what its class adds. number: int16 by place; 0: not decided yet,
+    else 2 * (number + 1), and 1 more when objects of other crossings matter. words: uint64 of 8 by
+    number; index: int64, number + 1 by digest of the words. others: int64, by digest,
+    row + 1 of the block's own decisions. count: int64 (2,), numbers, and rows in ``others``.
     """
 
-    keys: Any
-    masks: Any
-    tags: Any
-    numbers: Any
+    base: Any
+    step: Any
+    number: Any
     words: Any
     index: Any
+    others: Any
     count: Any
 
 
-def memo_of(slots: int) -> Memo:
-    """An empty memo for so many masks and so many different decisions."""
+def memo_of(tables: Any) -> Memo:
+    """An empty memo for the menu of ``tables``."""
+    places, groups = places_of(tables), tables.groups
+    base = np.zeros(len(groups.head), np.int64)
+    step = np.zeros(len(groups.row), np.int32)
+    first = NO_OBJECT + 1
+    for group in range(len(groups.head) if places else 0):
+        total, fields = _classes(groups, group)
+        base[group], first = first, first + total
+        for place, added in fields:
+            step[place : place + len(added)] = added
+    known, others = (KNOWN, OTHERS) if places else (0, 0)
     return Memo(
-        np.zeros(slots * KEYS_PER_SLOT, np.uint64), np.zeros(slots * 2 * WIDTH, np.uint64),
-        np.zeros(slots * 2, np.int64), np.zeros(slots * 2, np.int64),
-        np.zeros(slots * WIDTH, np.uint64), np.zeros(slots * 2, np.int64), np.zeros(2, np.int64),
+        base, step, np.zeros(places, np.int16), np.zeros(known * WIDTH, np.uint64),
+        np.zeros(2 * known, np.int64), np.zeros(2 * others, np.int64), np.zeros(2, np.int64),
     )  # fmt: skip
 
 
-def give_up_when_full(memo: Memo) -> None:
-    """Begin anew when three quarters are in use; not during a call, whose rows refer to numbers."""
-    if 4 * memo.count.max() > 3 * (len(memo.index) // 2):
-        for array in (memo.keys, memo.tags, memo.index, memo.count):
-            array[:] = 0
+def begin_block(memo: Memo) -> None:
+    """Forget the decisions that only the rows of one block refer to."""
+    memo.others[:] = 0
+    memo.count[1] = 0
 
 
 @njit
 def known_rows(
-    begin: Any, rows: Any, lists: Any, groups: Any, sizes: Any, memo: Any, entry: Any, codes: Any
+    begin: Any, rows: Any, lists: Any, groups: Any, sizes: Any, memo: Any, key: Any, codes: Any
 ) -> Any:
     """Number the rows from ``begin`` on while they are known; the first that is not, or ``rows``.
 
-    ``entry`` receives what it is to be remembered by; a tag of 0: nothing. All arrays are pointers.
+    ``key[0]`` receives what it is to be remembered by: twice the place, and 1 more when other
+    crossings matter, or NOT_KEPT. All arrays are pointers.
     """
     for i in range(begin, rows):
         row = sizes.first + i
-        tag, first, around = NO_OBJECT, 0, False
-        entry[WIDTH] = 0
+        place, group, first, around = np.int64(NO_OBJECT), np.int64(-1), np.int64(0), False
         for g in range(sizes.groups):
             head = g * H_COLUMNS
             shift, at = groups.head[head + H_SHIFT], row
@@ -145,101 +159,77 @@ def known_rows(
                 at = row_at(lists.time, sizes.rows, row, shift) if sizes.neighbours else -1
                 if at < 0:
                     continue
-            place = groups.head[head + H_TYPE] * (sizes.rows + 1) + at
-            count = lists.offsets[place + 1] - lists.offsets[place]
+            listed = groups.head[head + H_TYPE] * (sizes.rows + 1) + at
+            count = lists.offsets[listed + 1] - lists.offsets[listed]
             if count and shift:
                 around = True
             elif count:
-                if count > 1 or tag != NO_OBJECT:
+                if count > 1 or group >= 0:
+                    key[0] = NOT_KEPT
                     return i
-                tag, first = g + 2, lists.offsets[place]
-        if around and _needs_others(tag, lists.words[first], groups, sizes):
+                group, first = g, lists.offsets[listed]
+                place = _place_of(lists.words[first], g, groups, memo)
+        number = np.int64(memo.number[place])
+        if not number:
+            needed = _needs_others(group, lists.words[first], groups, sizes)
+            key[0] = NOT_KEPT if around and needed else 2 * place + needed
             return i
-        number, at, code = np.int64(-1), np.int64(0), np.uint64(tag)
-        if sizes.row_bits:
-            if tag != NO_OBJECT:
-                code = _key_of(lists.words[first], tag - 2, groups, np.uint64(sizes.row_bits))
-            at = np.int64((code * np.uint64(_GOLDEN)) >> np.uint64(32))
-            at &= sizes.slots * KEYS_PER_SLOT - 1
-            if memo.keys[at] >> np.uint64(SLOT_BITS) == code:
-                number = np.int64(memo.keys[at] & np.uint64((1 << SLOT_BITS) - 1))
-        if number < 0:
-            mask = nothing()
-            if tag != NO_OBJECT:
-                mask = mask_of(lists.words[first], 0, tag - 2, groups)
-            place = _place_of_mask(mask, tag, sizes, memo)
-            if memo.tags[place] == 0:
-                store(entry, 0, mask)
-                entry[WIDTH] = tag
-                return i
-            number = memo.numbers[place]
-            if sizes.row_bits:
-                memo.keys[at] = (code << np.uint64(SLOT_BITS)) | np.uint64(number)
-        codes[i] = number
+        if around and number & 1:
+            key[0] = NOT_KEPT
+            return i
+        codes[i] = (number >> 1) - 1
     return rows
 
 
 @njit
-def _needs_others(tag: Any, word: Any, groups: Any, sizes: Any) -> Any:
-    """Does a condition look at this crossing and at another one that has objects?"""
-    mask = nothing()
-    if tag != NO_OBJECT:
-        mask = mask_of(word, 0, tag - 2, groups)
-    others = both(mask, load(groups.beside, max(tag - 2, 0) * WIDTH))
-    return not alike(either(others, load(groups.beside, sizes.groups * WIDTH)), nothing())
-
-
-@njit
-def _key_of(word: Any, group: Any, groups: Any, bits: Any) -> Any:
-    """Numbers of the rows that ``mask_of`` would join, for an object at place 0; and the tag."""
+def _place_of(word: Any, group: Any, groups: Any, memo: Any) -> Any:
+    """The place in the memo of a crossing that has this object alone."""
     head = group * H_COLUMNS
-    code = np.uint64(group + 2)
+    place = memo.base[group]
     for f in range(groups.head[head + H_FIELD0], groups.head[head + H_FIELD1]):
         value = (word >> groups.field[3 * f]) & groups.field[3 * f + 1]
-        row = groups.row[groups.field[3 * f + 2] + value]
-        code = (code << bits) | np.uint64(row // WIDTH)
-    if groups.head[head + H_SLOT] >= 0:
-        code = (code << bits) | np.uint64(groups.row[groups.head[head + H_SLOT]] // WIDTH)
-    return code
-
-
-@njit
-def _place_of_mask(mask: Any, tag: Any, sizes: Any, memo: Any) -> Any:
-    """The place of a mask, or the free one where it belongs; a quarter stays free or more."""
-    place = np.int64(digest(mask)) & (2 * sizes.slots - 1)
-    while memo.tags[place] and not (
-        memo.tags[place] == tag and alike(mask, load(memo.masks, place * WIDTH))
-    ):
-        place = (place + 1) & (2 * sizes.slots - 1)
+        place += memo.step[groups.field[3 * f + 2] + value]
     return place
 
 
 @njit
-def number_of(done: Any, sizes: Any, memo: Any) -> Any:
-    """The number of decision words, a new one if need be; -1 when there is none left."""
-    place = np.int64(digest(done)) & (2 * sizes.slots - 1)
-    while memo.index[place]:
-        number = memo.index[place] - 1
-        if alike(done, load(memo.words, number * WIDTH)):
-            return number
-        place = (place + 1) & (2 * sizes.slots - 1)
-    number = memo.count[1]
-    if number == sizes.slots:
-        return -1
-    memo.count[1] = number + 1
-    memo.index[place] = number + 1
-    store(memo.words, number * WIDTH, done)
+def _needs_others(group: Any, word: Any, groups: Any, sizes: Any) -> Any:
+    """Does a condition look at the object of this group (-1: there is none) and at others?"""
+    others = load(groups.beside, sizes.groups * WIDTH)
+    if group >= 0:
+        mask = mask_of(word, 0, group, groups)
+        others = either(others, both(mask, load(groups.beside, group * WIDTH)))
+    return np.int64(not alike(others, nothing()))
+
+
+@njit
+def remembered(key: Any, done: Any, sizes: Any, memo: Any) -> Any:
+    """Keep decision words for what ``key`` stands for; their number, -1 when there is no room."""
+    place = np.int64(digest(done)) & (2 * sizes.known - 1)
+    while memo.index[place] and not alike(done, load(memo.words, (memo.index[place] - 1) * WIDTH)):
+        place = (place + 1) & (2 * sizes.known - 1)
+    number = memo.index[place] - 1
+    if number < 0:
+        number = memo.count[0]
+        if number == sizes.known:
+            return -1
+        memo.count[0] = memo.index[place] = number + 1
+        store(memo.words, number * WIDTH, done)
+    memo.number[key >> 1] = 2 * (number + 1) + (key & 1)
     return number
 
 
 @njit
-def remember(entry: Any, at: Any, number: Any, sizes: Any, memo: Any) -> Any:
-    """Keep the number of the decisions of the mask and tag at ``entry[at]``, if there is room."""
-    if memo.count[0] == sizes.slots:
-        return
-    mask, tag = load(entry, at), np.int64(entry[at + WIDTH])
-    place = _place_of_mask(mask, tag, sizes, memo)
-    if memo.tags[place] == 0:
-        memo.count[0] += 1
-        memo.tags[place], memo.numbers[place] = tag, number
-        store(memo.masks, place * WIDTH, mask)
+def row_of(done: Any, rows: Any, out: Any, sizes: Any, memo: Any) -> Any:
+    """The row of ``out``, which has ``rows``, that holds decision words; ``rows``: a new one."""
+    place = np.int64(digest(done)) & (2 * sizes.others - 1)
+    while memo.others[place]:
+        row = memo.others[place] - 1
+        if alike(done, load(out, row * WIDTH)):
+            return row
+        place = (place + 1) & (2 * sizes.others - 1)
+    if memo.count[1] < sizes.others:
+        memo.count[1] += 1
+        memo.others[place] = rows + 1
+    store(out, rows * WIDTH, done)
+    return rows

@@ -59,17 +59,18 @@ def sparse_block(
 
 def remembers(compiled: CompiledMenu, block: Block) -> bool:
     """Whether decisions of lone objects are kept for such blocks."""
-    return lone.slots_of(compiled._evaluable(block).tables) > 0
+    return lone.places_of(compiled._evaluable(block).tables) > 0
 
 
-@pytest.mark.parametrize("slots", [1, 4, lone.SLOTS])
+@pytest.mark.parametrize("room", [1, 4, lone.KNOWN])
 @pytest.mark.parametrize("seed", range(12))
-def test_repeated_objects(seed: int, slots: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A small memo makes different masks take each other's place."""
-    monkeypatch.setattr(lone, "SLOTS", slots)
+def test_repeated_objects(seed: int, room: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no room in a small memo is decided again and again."""
+    monkeypatch.setattr(lone, "KNOWN", room)
+    monkeypatch.setattr(lone, "OTHERS", room)
     choice = Seeded(seed)
     names = choice.pick((("mu",), ("mu", "jet"), ("eg", "tau", "jet"), ("mu", "eg")))
-    compiled = a_menu(choice, 24, offsets=seed % 3 > 0).compile()
+    compiled = a_menu(choice, 12, offsets=seed % 3 > 0).compile()
     block = sparse_block(choice, 100, names, contiguous=seed % 4 > 0)
     assert remembers(compiled, block)
     assert differences(compiled.menu, block, compiled.decide(block)) == []
