@@ -171,10 +171,12 @@ class Block:
 
 def offsets_of(counts: Array) -> npt.NDArray[np.int32]:
     """int32 offsets of objects per crossing; BadInput beyond 2^31 objects."""
-    total = np.cumsum(counts, dtype=np.int64)
-    if len(total) and total[-1] > np.iinfo(np.int32).max:
-        raise BadInput(f"block: {total[-1]} objects in one table, at most 2147483647")
-    return np.concatenate([np.zeros(1, np.int32), total.astype(np.int32)])
+    total = int(np.sum(counts, dtype=np.int64))
+    if total > np.iinfo(np.int32).max:
+        raise BadInput(f"block: {total} objects in one table, at most 2147483647")
+    offsets = np.zeros(len(counts) + 1, np.int32)
+    np.cumsum(counts, dtype=np.int32, out=offsets[1:])
+    return offsets
 
 
 def concatenate(blocks: Iterable[Block]) -> Block:

@@ -224,15 +224,15 @@ def accounts_of(ledger: Ledger) -> dict[str, AccountState]:
     return cast(dict[str, AccountState], ledger.as_dict()["accounts"])
 
 
-def write_status(path: str | Path, snapshot: Snapshot) -> None:
-    """Replace ``path`` by the snapshot in one step: a reader sees the old or the new one, whole.
+def write_status(path: str | Path, data: bytes) -> None:
+    """Replace ``path`` by a snapshot's JSON in one step: a reader sees the old or the new one.
 
     Nothing is synchronised to disk: after a power cut the file is of no use anyway.
     """
     path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(snapshot.to_json() + b"\n")
+        partial.write_bytes(data + b"\n")
         partial.replace(path)
     finally:
         with contextlib.suppress(OSError):

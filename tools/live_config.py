@@ -39,7 +39,7 @@ class InputSettings:
     queue_packets: Annotated[int, Within(256, 1 << 24)] = 32768
     policy: Annotated[str, OneOf(POLICIES)] = "block"
     gather_ms: Annotated[float, Within(0, 1000)] = 10.0
-    block_orbits: Annotated[int, Within(1, 4096)] = 256
+    block_orbits: Annotated[int, Within(1, 4096)] = 512
     shared: bool = False
 
 

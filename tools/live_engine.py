@@ -269,7 +269,7 @@ class _Session:
         if self._publisher is not None:
             self._publisher.publish(data)
         try:
-            write_status(self._work.output.folder / "status.json", snapshot)
+            write_status(self._work.output.folder / "status.json", data)
         except OSError as error:
             self._reporter.error(f"status.json: {error.strerror}")
         if self._told is not None:

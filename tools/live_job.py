@@ -1,7 +1,7 @@
 """The live run: messages in, decisions and files out, a snapshot now and then.
 
-One thread receives and checks (:mod:`live_intake`), one or more decide (kernels release the GIL),
-and the main thread keeps the order, the ledger and the files. Threads, not
+One thread receives and checks (:mod:`live_intake`), one or more unpack and decide (kernels release
+the GIL), and the main thread keeps the order, the ledger and the files. Threads, not
 processes: blocks are handed on without a copy, and what holds the GIL is a few calls a block.
 """
 
@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import ParamSpec, TypeVar
 
 from scout40.emulator.ugt.decide import Decisions
-from scout40.streams.block import Block
+from scout40.streams.block import Block, Origin
 from scout40.streams.merge import Batch
 from scout40.streams.sources.base import Run
-from scout40.streams.sources.live_block import blocks_of, kinds_of
-from scout40.streams.sources.raw_block import Part
+from scout40.streams.sources.events import E_SOURCE
+from scout40.streams.sources.live_block import Unpacked, blocks_of, kinds_of
 from scout40.streams.tracker import Position
 from scout40.tools.live_config import Configured
 from scout40.tools.live_intake import Intake, Listener, Queue
@@ -27,8 +28,11 @@ from scout40.tools.live_output import LiveOutput
 from scout40.tools.live_stage import LiveStage, Rows
 from scout40.tools.pipeline import crossings_of
 
-AHEAD = 1
-"""Blocks that wait to be decided beside those that are."""
+P = ParamSpec("P")
+T = TypeVar("T")
+
+AHEAD = 2
+"""Blocks that are unpacked or wait to be decided beside those that are."""
 STAGES = ("receive", "order", "unpack", "decide", "finish", "write")
 
 
@@ -40,6 +44,14 @@ class Ticket:
     sent_ns: tuple[int, ...] = ()
     positions: Mapping[int, Position] = field(default_factory=dict)
     decided_ns: int = 0
+
+
+@dataclass
+class Unpacking:
+    """A batch that is being unpacked; the ticket belongs to its last block."""
+
+    ticket: Ticket
+    future: Future[tuple[Unpacked, float]]
 
 
 @dataclass
@@ -76,6 +88,7 @@ class LiveRun:
     def __post_init__(self) -> None:
         self.kinds = list(self.configured.pipeline.input.sources)
         self._pool = ThreadPoolExecutor(self.threads, "decide")
+        self._unpacking: deque[Unpacking] = deque()
         self._waiting: deque[Waiting] = deque()
         self._before: Block | None = None
         self._held: tuple[Block, Ticket] | None = None
@@ -89,7 +102,7 @@ class LiveRun:
         force: the stream ends, wait for nobody.
         """
         room = self.queue.capacity - self.intake.merger.packets
-        items = self.queue.take(room, 0.0 if self._waiting or force else timeout_s)
+        items = self.queue.take(room, 0.0 if self.pending or force else timeout_s)
         start = time.thread_time()
         for item in items:
             self.intake.put(item)
@@ -99,19 +112,26 @@ class LiveRun:
         self.busy["order"] += time.thread_time() - start
         full = self.intake.merger.packets >= self.queue.capacity
         worked = bool(items)
-        while len(self._waiting) <= self.threads + AHEAD:
+        while len(self._unpacking) + len(self._waiting) <= self.threads + AHEAD:
             batch = self.intake.take(now, force=force or full)
             if batch is None:
                 break
             self._unpack(batch)
             worked = True
-        if not worked and not self.intake.running:
+        self._advance(wait=False)
+        if not worked and not self._unpacking and not self.intake.running:
             self._let_go(None)  # nothing follows for now
-        self._collect(wait=not worked or len(self._waiting) > self.threads + AHEAD)
+        wait = not worked or len(self._unpacking) + len(self._waiting) > self.threads + AHEAD
+        if self._waiting:
+            self._collect(wait=wait)
+        elif wait:
+            self._advance(wait=True)
         return worked
 
     def swap(self, stage: LiveStage) -> None:
         """Another menu from the next block on; the file of the old one is closed."""
+        while self._unpacking:
+            self._advance(wait=True)
         self._let_go(None)
         while self._waiting:  # not drained: nothing is forced past a feed that is behind
             self._collect(wait=True)
@@ -121,9 +141,9 @@ class LiveRun:
 
     def drain(self) -> None:
         """Decide and write everything that was taken in."""
-        while self.turn(0.0, force=True) or self._waiting or self._held:
-            self._let_go(None)
-            self._collect(wait=True)
+        while self.turn(0.0, force=True) or self.pending:
+            if not self._unpacking and not self.intake.merger.packets:
+                self._let_go(None)
         self._write(self.stage.flush())
 
     def close(self) -> None:
@@ -133,11 +153,12 @@ class LiveRun:
     @property
     def pending(self) -> int:
         """Blocks that are not written yet."""
-        return len(self._waiting) + (self._held is not None)
+        return len(self._unpacking) + len(self._waiting) + (self._held is not None)
 
     def lag_s(self, feed: int) -> float:
         """Age of the oldest message of a feed that is not decided; 0 when all are."""
-        sent = [one.ticket.sent_ns[0] for one in self._waiting if one.ticket.sent_ns]
+        tickets = [w.ticket for w in self._waiting] + [u.ticket for u in self._unpacking]
+        sent = [ticket.sent_ns[0] for ticket in tickets if ticket.sent_ns]
         lane = self.intake.merger.lanes.get(feed)
         if lane is not None and lane.waiting:
             sent.append(lane.waiting[0].sent_ns)
@@ -153,32 +174,39 @@ class LiveRun:
         return self.listener.states if self.listener else {}
 
     def _unpack(self, batch: Batch) -> None:
-        start = time.thread_time()
         if not self.configured.pipeline.input.sources:
             self._add_kinds(batch)
-        parts = blocks_of(batch, self.kinds, self.run, self._sequence)
-        self._sequence += len(parts)
         positions = {a.feed: a.after for a in batch.arrivals if a.after is not None}
         sent = tuple(arrival.sent_ns for arrival in batch.arrivals if arrival.after is not None)
-        self.busy["unpack"] += time.thread_time() - start
-        for k, part in enumerate(parts):
-            last = k == len(parts) - 1
-            ticket = Ticket(part.packets, sent if last else (), positions if last else {})
-            self._next(part, ticket)
-        if not parts:
-            self.positions.update(positions)
+        future = self._pool.submit(_timed, blocks_of, batch, list(self.kinds))
+        self._unpacking.append(Unpacking(Ticket(0, sent, positions), future))
+
+    def _advance(self, *, wait: bool) -> None:
+        """Unpacked blocks go on to be decided; ``wait`` for the first."""
+        while self._unpacking and (wait or self._unpacking[0].future.done()):
+            one, wait = self._unpacking.popleft(), False
+            unpacked, seconds = one.future.result()
+            self.busy["unpack"] += seconds
+            parts = unpacked.settle(self.run)
+            for part in parts:
+                block = part.block.replace(origin=Origin(part.block.origin.source, self._sequence))
+                self._sequence += 1
+                ticket = one.ticket if part is parts[-1] else Ticket()
+                self._next(block, replace(ticket, packets=part.packets))
+            if not parts:
+                self.positions.update(one.ticket.positions)
 
     def _add_kinds(self, batch: Batch) -> None:
         for arrival in batch.arrivals:
-            self._sources.update(arrival.events.source.tolist())
+            self._sources.update(arrival.events.table[:, E_SOURCE].tolist())
         kinds = kinds_of(self._sources)
         if kinds != self.kinds:
             self.kinds = kinds
             self.output.new_file()  # with other columns
 
-    def _next(self, part: Part, ticket: Ticket) -> None:
+    def _next(self, block: Block, ticket: Ticket) -> None:
         """The next block in order; it waits for its successor when conditions look ahead."""
-        block = self.stage.filled(part.block)
+        block = self.stage.filled(block)
         crossings = self.run.ledger["crossings"]
         crossings.received += crossings_of(block)
         crossings.pending += crossings_of(block)
@@ -196,7 +224,7 @@ class LiveRun:
     def _decide(self, block: Block, ticket: Ticket, after: Block | None) -> None:
         stage, before = self.stage, self._before
         self._before = block
-        future = self._pool.submit(_timed, stage, block, before, after)
+        future = self._pool.submit(_timed, stage.decide, block, before, after)
         self._waiting.append(Waiting(block, ticket, stage, future))
 
     def _collect(self, *, wait: bool) -> None:
@@ -248,9 +276,7 @@ class LiveRun:
             self.latencies.record("total", [now - sent for sent in ticket.sent_ns])
 
 
-def _timed(
-    stage: LiveStage, block: Block, before: Block | None, after: Block | None
-) -> tuple[Decisions, float]:
+def _timed(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> tuple[T, float]:
+    """What ``work`` returns, and the processor time that it took."""
     start = time.thread_time()
-    decisions = stage.decide(block, before, after)
-    return decisions, time.thread_time() - start
+    return work(*args, **kwargs), time.thread_time() - start

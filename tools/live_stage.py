@@ -120,7 +120,7 @@ def _rows(one: Chosen) -> Rows:
     chosen = np.flatnonzero(one.reasons)
     results = result_columns(decision.rows(chosen), accepted[chosen])
     results = {**results, "selection": one.reasons[chosen]}
-    block, _ = kept(one.block, {}, one.reasons)
+    block = kept(one.block, chosen)
     return Rows(block, with_evaluated(evaluated, results, len(chosen)), item)
 
 

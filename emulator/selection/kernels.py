@@ -47,15 +47,17 @@ def count_muons(
     indices, reasons = pointer(tf_muon_index), pointer(out)
     for k in range(rules.shape[0]):
         pt, quality, low, high, least, bit = rules[k]
+        first = np.int64(at[0])
         for row in range(out.shape[0]):
-            first, last = np.int64(at[row]), np.int64(at[row + 1])
-            found = 0
+            last = np.int64(at[row + 1])
             if last - first >= least:
+                found = 0
                 for i in range(first, last):
                     # Added, not branched on: whether a muon passes cannot be predicted.
                     good = (pts[i] >= pt) & (qualities[i] >= quality)
                     found += good & (indices[i] >= low) & (indices[i] <= high)
-            reasons[row] |= np.uint32(np.uint32(found >= least) << np.uint32(bit))
+                reasons[row] |= np.uint32(np.uint32(found >= least) << np.uint32(bit))
+            first = last
 
 
 @njit

@@ -46,8 +46,11 @@ class Decision:
         """The chosen crossings, by index; None: all."""
         if chosen is None:
             return self
+        initial = masked = self.initial[chosen]
+        if self.after_bx_mask is not self.initial:
+            masked = self.after_bx_mask[chosen]
         return Decision(
-            self.initial[chosen], self.after_bx_mask[chosen], self.after_prescale[chosen],
+            initial, masked, self.after_prescale[chosen],
             self.finor[chosen], self.veto[chosen], self.accept[chosen], self.finor_mask,
         )  # fmt: skip
 

@@ -167,7 +167,7 @@ def known_rows(
                 if count > 1 or group >= 0:
                     key[0] = NOT_KEPT
                     return i
-                group, first = g, lists.offsets[listed]
+                group, first = np.int64(g), lists.offsets[listed]
                 place = _place_of(lists.words[first], g, groups, memo)
         number = np.int64(memo.number[place])
         if not number:

@@ -18,7 +18,7 @@ from scout40.emulator.ugt.bits import Flags
 from scout40.emulator.ugt.fdl import check_crossings
 from scout40.streams.block import ORBIT_BX
 from scout40.streams.errors import BadConfig, BadInput
-from scout40.streams.jit import njit
+from scout40.streams.jit import njit, pointer
 
 Rule = tuple[int, int]
 
@@ -116,10 +116,12 @@ class TriggerRules:
             self._state[_REQUESTS] += count
             self._state[_ACCEPTED] += count
             return wanted.copy()
-        time = orbit.astype(np.int64) * ORBIT_BX + bx
         recent, state, by_rule = self._recent.copy(), self._state.copy(), self._by_rule.copy()
         granted = np.zeros(wanted.shape[0], np.bool_)
-        row = _apply(wanted, time, self._sizes, self._windows, recent, state, by_rule, granted)
+        row = _apply(
+            wanted, np.ascontiguousarray(orbit), np.ascontiguousarray(bx), self._sizes,
+            self._windows, recent, state, by_rule, granted,
+        )  # fmt: skip
         if row >= 0:
             raise BadInput(
                 f"crossings are not in time order at row {row} of the block; trigger rules need "
@@ -153,7 +155,8 @@ class TriggerRules:
 @njit
 def _apply(
     request: Flags,
-    time: npt.NDArray[np.int64],
+    orbit: npt.NDArray[np.uint32],
+    bx: npt.NDArray[np.uint16],
     sizes: npt.NDArray[np.int64],
     windows: npt.NDArray[np.int64],
     recent: npt.NDArray[np.int64],
@@ -162,34 +165,40 @@ def _apply(
     granted: Flags,
 ) -> int:
     """Returns -1, or the first row that is not later than the one before it."""
-    for row in range(request.shape[0]):
-        now = time[row]
-        if now <= state[_LAST]:
+    rows, rules, depth = request.shape[0], sizes.shape[0], recent.shape[0]
+    # In these small loops an index into an array costs more than what is done with the number.
+    size, window, times = pointer(sizes), pointer(windows), pointer(recent)
+    last, free, blocked_rows = state[_LAST], state[_FREE], state[_BLOCKED_ROWS]
+    requests, vetoed, dead = np.int64(0), np.int64(0), np.int64(0)
+    for row in range(rows):
+        now = np.int64(orbit[row]) * ORBIT_BX + bx[row]
+        if now <= last:
             return row
-        state[_LAST] = now
-        if state[_FIRST] < 0:
-            state[_FIRST] = now
-        state[_ROWS] += 1
-        blocked = now < state[_FREE]
-        if blocked:
-            state[_BLOCKED_ROWS] += 1
+        last = now
+        blocked = now < free
+        blocked_rows += blocked
         if not request[row]:
             continue
-        state[_REQUESTS] += 1
+        requests += 1
         if blocked:
-            state[_VETOED] += 1
-            for rule in range(sizes.shape[0]):
-                if now - recent[sizes[rule] - 1] < windows[rule]:
-                    by_rule[rule] += 1
+            vetoed += 1
+            for rule in range(rules):
+                by_rule[rule] += now - times[size[rule] - 1] < window[rule]
             continue
         granted[row] = True
-        state[_ACCEPTED] += 1
-        for place in range(recent.shape[0] - 1, 0, -1):
-            recent[place] = recent[place - 1]
-        recent[0] = now
+        for place in range(depth - 1, 0, -1):
+            times[place] = times[place - 1]
+        times[0] = now
         free = now + 1
-        for rule in range(sizes.shape[0]):
-            free = max(free, recent[sizes[rule] - 1] + windows[rule])
-        state[_FREE] = free
-        state[_DEAD_BX] += free - now - 1
+        for rule in range(rules):
+            free = max(free, times[size[rule] - 1] + window[rule])
+        dead += free - now - 1
+    if rows and state[_FIRST] < 0:
+        state[_FIRST] = np.int64(orbit[0]) * ORBIT_BX + bx[0]
+    state[_LAST], state[_FREE], state[_BLOCKED_ROWS] = last, free, blocked_rows
+    state[_ROWS] += rows
+    state[_REQUESTS] += requests
+    state[_VETOED] += vetoed
+    state[_ACCEPTED] += requests - vetoed
+    state[_DEAD_BX] += dead
     return -1

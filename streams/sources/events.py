@@ -22,35 +22,34 @@ _FIELDS = frd.FrdEvent5.fields
 _HEADER = frd.EVENT_BYTES // 4
 _RUN, _LUMI, _ORBIT = (_FIELDS[name].word for name in ("run", "lumi", "orbit"))
 _SIZE, _CRC = _FIELDS["size"].word, _FIELDS["crc32c"].word
-_AT, _STOP, E_RUN, E_LUMI, E_ORBIT, E_SOURCE, E_CRC, E_COLUMNS = range(8)
+E_START, E_STOP, E_LUMI, E_ORBIT, E_SOURCE, _E_RUN, _E_CRC, _E_COLUMNS = range(8)
+"""Columns of a table of events; what runs from the word behind the source id to the last one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Events:
     """Good events of one message, in order of orbit.
 
-    words: uint32, the payload. starts, stops: int64, words behind the source id of each event.
-    orbit, lumi, source: int64. where: endpoint, for messages.
+    words: uint32, the payload. table: int64 (n, columns E_START to E_SOURCE or more).
+    where: endpoint, for messages.
     """
 
     words: npt.NDArray[np.uint32]
-    starts: Ints
-    stops: Ints
-    orbit: Ints
-    lumi: Ints
-    source: Ints
+    table: Ints
     run: int
     where: str
 
     def __len__(self) -> int:
-        return len(self.starts)
+        return len(self.table)
+
+    @property
+    def orbit(self) -> Ints:
+        """Orbit of each event."""
+        return self.table[:, E_ORBIT]
 
     def take(self, keep: Array | slice) -> Events:
         """The events that a mask, an index or a slice selects; the words stay."""
-        return replace(
-            self, starts=self.starts[keep], stops=self.stops[keep], orbit=self.orbit[keep],
-            lumi=self.lumi[keep], source=self.source[keep],
-        )  # fmt: skip
+        return replace(self, table=self.table[keep])
 
 
 class Problem(NamedTuple):
@@ -83,7 +82,7 @@ class Received(NamedTuple):
 def received(message: Message, endpoint: str, arrived: float) -> Received:
     """The message with its good and bad events; of a heartbeat or end there are none."""
     if message.header.kind != DATA:
-        nothing = _events(np.zeros(0, np.uint32), _NO_EVENTS, message.header.run, endpoint)
+        nothing = Events(np.zeros(0, np.uint32), _NO_EVENTS, message.header.run, endpoint)
         return Received(endpoint, message.header, nothing, (), arrived)
     return Received(endpoint, message.header, *events_of(message, endpoint), arrived)
 
@@ -99,59 +98,57 @@ def events_of(message: Message, where: str) -> tuple[Events, tuple[Problem, ...]
     words = np.frombuffer(message.payload, np.uint8)
     aligned = words.ctypes.data % 4 == 0
     usable = words[: len(words) // 4 * 4].view("<u4") if aligned else _copied(words)
-    table = np.empty((header.packets, E_COLUMNS), np.int64)
+    table = np.empty((header.packets, _E_COLUMNS), np.int64)
     found, end = _walk(usable, table)
     if found != header.packets or 4 * end != len(words):
         text = f"payload holds {found} whole events, the header says {header.packets}"
         error = BadInput(text, file=where, offset=4 * int(end), orbit=header.first_orbit)
         reason = "payload is not its events"
         problem = Problem(reason, header.packets, error, message.payload)
-        return _events(usable, _NO_EVENTS, header.run, where), (problem,)
+        return Events(usable, _NO_EVENTS, header.run, where), (problem,)
     wrong = _wrong(table, message)
     problems = []
     for k, (reason, field) in sorted(wrong.items()):
-        start, stop = int(table[k, _AT]), int(table[k, _STOP])
+        start, stop = int(table[k, E_START]), int(table[k, E_STOP])
         place = 4 * start - SOURCE_BYTES - frd.EVENT_BYTES
         orbit = int(table[k, E_ORBIT])
         error = BadInput(reason, file=where, offset=place, orbit=orbit, field=field)
         problems.append(Problem(reason, 1, error, message.payload[place : 4 * stop]))
     good = np.delete(table, sorted(wrong), axis=0) if wrong else table
-    return _events(usable, good, header.run, where), tuple(problems)
+    return Events(usable, good, header.run, where), tuple(problems)
 
 
 def _wrong(table: Ints, message: Message) -> dict[int, tuple[str, str]]:
     """Index of a bad event -> (reason, field)."""
-    header = message.header
+    header, payload = message.header, message.payload
     status = _order(table, header.run, header.first_orbit, header.orbits)
-    found = {int(k): _PROBLEMS[int(status[k])] for k in np.flatnonzero(status)}
-    for k, (start, stop, crc) in enumerate(table[:, [_AT, _STOP, E_CRC]].tolist()):
+    found = {}
+    starts, stops, crcs = (table[:, column].tolist() for column in (E_START, E_STOP, _E_CRC))
+    for k, crc in enumerate(crcs):
         # The checksum covers the source id too.
-        if crc and crc32c(message.payload[4 * start - SOURCE_BYTES : 4 * stop]) != crc:
-            found.setdefault(k, ("crc mismatch", "crc32c"))
-    for source in set(table[:, E_SOURCE].tolist()) - set(frd.SOURCE_KINDS):
-        for k in np.flatnonzero(table[:, E_SOURCE] == source).tolist():
-            found.setdefault(k, ("unknown source id", "source"))
+        if crc and crc32c(payload[4 * starts[k] - SOURCE_BYTES : 4 * stops[k]]) != crc:
+            found[k] = "crc mismatch", "crc32c"
+    for k in np.flatnonzero(status).tolist():
+        reason = _PROBLEMS[int(status[k])]
+        found[k] = found.get(k, reason) if status[k] == _UNKNOWN else reason
     return found
 
 
-_NO_EVENTS = np.zeros((0, E_COLUMNS), np.int64)
+_NO_EVENTS = np.zeros((0, _E_COLUMNS), np.int64)
 
+_UNKNOWN = 4
 _PROBLEMS = {
     1: ("run or orbit outside its message", "orbit"),
     2: ("orbit going backwards", "orbit"),
     3: ("orbit duplicated", "orbit"),
+    _UNKNOWN: ("unknown source id", "source"),
 }
+_KNOWN = sum(1 << source for source in frd.SOURCE_KINDS)
+"""A bit for each known source id; all are below 63."""
 
 
 def _copied(data: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
     return np.frombuffer(data[: len(data) // 4 * 4].tobytes(), "<u4")
-
-
-def _events(words: npt.NDArray[np.uint32], table: Ints, run: int, where: str) -> Events:
-    return Events(
-        words, table[:, _AT].copy(), table[:, _STOP].copy(), table[:, E_ORBIT].copy(),
-        table[:, E_LUMI].copy(), table[:, E_SOURCE].copy(), run, where,
-    )  # fmt: skip
 
 
 @njit
@@ -164,13 +161,13 @@ def _walk(words: Array, table: Array) -> tuple[Any, Any]:
             break
         if size < 4 or size % 4 or size // 4 > len(words) - at - _HEADER:
             break
-        table[n, _AT] = at + _HEADER + 1
-        table[n, _STOP] = at + _HEADER + size // 4
-        table[n, E_RUN] = words[at + _RUN]
+        table[n, E_START] = at + _HEADER + 1
+        table[n, E_STOP] = at + _HEADER + size // 4
+        table[n, _E_RUN] = words[at + _RUN]
         table[n, E_LUMI] = words[at + _LUMI]
         table[n, E_ORBIT] = words[at + _ORBIT]
         table[n, E_SOURCE] = words[at + _HEADER]
-        table[n, E_CRC] = words[at + _CRC]
+        table[n, _E_CRC] = words[at + _CRC]
         at += _HEADER + size // 4
         n += 1
     return n, at
@@ -184,7 +181,7 @@ def _order(table: Array, run: int, first: int, orbits: int) -> Array:
     for k in range(len(table)):
         orbit, source = table[k, E_ORBIT], table[k, E_SOURCE]
         place = np.int64(1) << min(source, 63)  # larger ids are unknown, thus bad anyway
-        if table[k, E_RUN] != run or orbit < first or orbit >= first + orbits:
+        if table[k, _E_RUN] != run or orbit < first or orbit >= first + orbits:
             status[k] = 1
         elif orbit < last:
             status[k] = 2
@@ -193,4 +190,6 @@ def _order(table: Array, run: int, first: int, orbits: int) -> Array:
         else:
             seen = place if orbit > last else seen | place
             last = orbit
+            if not place & _KNOWN:
+                status[k] = _UNKNOWN
     return status

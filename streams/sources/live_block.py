@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -12,40 +13,92 @@ import numpy.typing as npt
 from scout40.streams.block import Origin
 from scout40.streams.errors import BadInput
 from scout40.streams.formats import frd
-from scout40.streams.merge import Arrival, Batch
-from scout40.streams.sources.base import Run
-from scout40.streams.sources.events import Events
+from scout40.streams.ledger import Ledger
+from scout40.streams.merge import Batch
+from scout40.streams.sources.base import Quarantine, Run
+from scout40.streams.sources.events import E_LUMI, E_ORBIT, E_SOURCE, E_START, E_STOP, Events
 from scout40.streams.sources.raw_block import Part, Place, Staged, block_parts
 from scout40.streams.sources.raw_unpack import Packets
 
 Array = npt.NDArray[Any]
+Ints = npt.NDArray[np.int64]
 
 UNANNOUNCED = "source not taken by this pipeline"
 
 
-def blocks_of(batch: Batch, kinds: Sequence[str], run: Run, sequence: int) -> list[Part]:
-    """Blocks of consecutive orbits; a part of them where orbits are missing or bad.
+class _Joined(NamedTuple):
+    """Events of several messages. table: as of Events, places in ``words``.
+
+    owner: int64, index in ``events`` of the message of each event; bases: where its words begin.
+    """
+
+    words: npt.NDArray[np.uint32]
+    table: Ints
+    owner: Ints
+    events: Sequence[Events]
+    bases: Ints
+
+    def take(self, keep: Array) -> _Joined:
+        return self._replace(table=self.table[keep], owner=self.owner[keep])
+
+    def place(self, index: int) -> Place:
+        """Where an event came from."""
+        row, owner = self.table[index], self.owner[index]
+        offset = 4 * (int(row[E_START] - self.bases[owner]) - 1) - frd.EVENT_BYTES
+        return self.events[owner].where, offset, int(row[E_ORBIT]), int(row[E_SOURCE])
+
+
+class Aside(Quarantine):
+    """What a thread finds wrong, until the one that keeps the books takes it over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[BadInput, bytes | memoryview]] = []
+
+    def put(self, error: BadInput, data: bytes | memoryview) -> None:
+        """Keep it here."""
+        self.found.append((error, data))
+
+
+@dataclass
+class Unpacked:
+    """Blocks of one batch, and what became of the packets that are in none."""
+
+    parts: list[Part]
+    ledger: Ledger
+    aside: Aside
+
+    def settle(self, run: Run) -> list[Part]:
+        """The parts, after their packets were booked in ``run``: those of the parts pending."""
+        account, here = run.ledger["packets"], self.ledger["packets"]
+        account.pending += here.pending
+        account.dropped += here.dropped
+        account.bad += here.bad
+        for error, data in self.aside.found:
+            run.quarantine.put(error, data)
+        return self.parts
+
+
+def blocks_of(batch: Batch, kinds: Sequence[str]) -> Unpacked:
+    """Blocks of consecutive orbits; a part of them where orbits are missing or bad. Pure.
 
     kinds: source kinds that fill tables (values of formats.frd.SOURCE_KINDS); events of others
-    are dropped and counted. sequence: of the first block, for its origin. The packets of the
-    parts are still pending in the ledger.
+    are dropped and counted.
     """
-    arrivals = [_wanted(arrival, kinds, run) for arrival in batch.arrivals]
-    arrivals = [arrival for arrival in arrivals if len(arrival.events)]
+    run = Run(Ledger(), Aside())
+    joined = _wanted(_joined([arrival.events for arrival in batch.arrivals]), kinds, run)
     parts: list[Part] = []
-    for first, last in _ranges(arrivals):
-        inside = [_inside(arrival, first, last) for arrival in arrivals]
-        events = [one for one in inside if len(one)]
-        staged = {kind: _staged(kind, events, first, run) for kind in kinds}
+    for first, last in _ranges(joined.table[:, E_ORBIT]):
+        orbit = joined.table[:, E_ORBIT]
+        keep = (orbit >= first) & (orbit < last)
+        inside = joined if keep.all() else joined.take(keep)
+        staged = {kind: _staged(kind, inside, first, run) for kind in kinds}
         lumi = np.zeros(last - first, np.int64)
-        for one in events:
-            lumi[one.orbit - first] = one.lumi
+        lumi[inside.table[:, E_ORBIT] - first] = inside.table[:, E_LUMI]
         parts += block_parts(first, lumi.tolist(), batch.run, staged, run)
-    origin = arrivals[0].events.where if arrivals else ""
-    return [
-        part._replace(block=part.block.replace(origin=Origin(origin, sequence + k)))
-        for k, part in enumerate(parts)
-    ]
+    origin = Origin(joined.place(0)[0] if len(joined.table) else "")
+    parts = [part._replace(block=part.block.replace(origin=origin)) for part in parts]
+    return Unpacked(parts, run.ledger, cast(Aside, run.quarantine))
 
 
 def kinds_of(sources: Iterable[int]) -> list[str]:
@@ -60,88 +113,66 @@ def _is_of(kinds: tuple[str, ...]) -> npt.NDArray[np.bool_]:
     return np.array([frd.SOURCE_KINDS.get(k) in kinds for k in range(max(frd.SOURCE_KINDS) + 1)])
 
 
-def _wanted(arrival: Arrival, kinds: Sequence[str], run: Run) -> Arrival:
-    events = arrival.events
-    keep = _is_of(tuple(kinds))[events.source]
-    if keep.all():
-        return arrival
-    unwanted = int((~keep).sum())
+def _joined(events: Sequence[Events]) -> _Joined:
+    """All events behind each other; words are copied only when there are several messages."""
+    sizes = [len(one.words) for one in events]
+    bases = np.cumsum([0, *sizes[:-1]])
+    owner = np.repeat(np.arange(len(events)), [len(one) for one in events])
+    if len(events) == 1:
+        return _Joined(events[0].words, events[0].table, owner, events, bases)
+    words = np.concatenate([one.words for one in events])
+    table = np.concatenate([one.table for one in events])
+    table[:, E_START] += bases[owner]
+    table[:, E_STOP] += bases[owner]
+    return _Joined(words, table, owner, events, bases)
+
+
+def _wanted(joined: _Joined, kinds: Sequence[str], run: Run) -> _Joined:
+    keep = _is_of(tuple(kinds))[joined.table[:, E_SOURCE]]
+    unwanted = len(keep) - int(np.count_nonzero(keep))
+    if not unwanted:
+        return joined
     run.ledger["packets"].pending -= unwanted
     run.ledger["packets"].dropped[UNANNOUNCED] += unwanted
-    return arrival._replace(events=events.take(keep))
+    return joined.take(keep)
 
 
-def _ranges(arrivals: Sequence[Arrival]) -> list[tuple[int, int]]:
+def _ranges(orbits: Ints) -> list[tuple[int, int]]:
     """Ranges [first, last) of orbits that have an event, in order."""
-    if not arrivals:
+    if not len(orbits):
         return []
-    orbits = np.concatenate([arrival.events.orbit for arrival in arrivals])
-    if len(orbits) == orbits[-1] - orbits[0] + 1 and (np.diff(orbits) == 1).all():
+    steps = np.diff(orbits)
+    if len(orbits) == orbits[-1] - orbits[0] + 1 and (steps == 1).all():
         return [(int(orbits[0]), int(orbits[-1]) + 1)]
     orbits = np.unique(orbits)
     edges = np.flatnonzero(np.diff(orbits) != 1) + 1
     return [(int(part[0]), int(part[-1]) + 1) for part in np.split(orbits, edges)]
 
 
-def _inside(arrival: Arrival, first: int, last: int) -> Events:
-    events = arrival.events
-    low, high = np.searchsorted(events.orbit, [first, last])
-    if low == 0 and high == len(events):
-        return events
-    return events.take(slice(int(low), int(high)))
-
-
-def _staged(kind: str, inside: Sequence[Events], first: int, run: Run) -> Staged:
-    """All events of one kind, in order of orbit and source; words are copied only when needed."""
-    wanted = _is_of((kind,))
-    chosen = []
-    for events in inside:
-        keep = wanted[events.source]
-        one = events if keep.all() else events.take(keep)
-        if len(one):
-            chosen.append(one)
-    if not chosen:
-        empty = np.zeros(0, np.int64)
-        nothing = Packets(np.zeros(0, np.uint32), empty, empty, empty, np.zeros(0, np.uint8))
-        return Staged(nothing, functools.partial(_place, chosen, empty))
-    bases = np.cumsum([0, *(len(events.words) for events in chosen[:-1])])
-    words = chosen[0].words
-    if len(chosen) > 1:
-        words = np.concatenate([events.words for events in chosen])
-    starts = np.concatenate([e.starts + base for e, base in zip(chosen, bases, strict=True)])
-    stops = np.concatenate([e.stops + base for e, base in zip(chosen, bases, strict=True)])
-    orbit = np.concatenate([events.orbit for events in chosen])
-    source = np.concatenate([events.source for events in chosen])
-    key = orbit << 8 | source
-    order = np.arange(len(key))
+def _staged(kind: str, joined: _Joined, first: int, run: Run) -> Staged:
+    """All events of one kind, in order of orbit and source."""
+    keep = _is_of((kind,))[joined.table[:, E_SOURCE]]
+    if not keep.all():
+        joined = joined.take(keep)
+    key = joined.table[:, E_ORBIT] << 8 | joined.table[:, E_SOURCE]
     if not (np.diff(key) > 0).all():
         order = np.argsort(key, kind="stable")
         again = np.concatenate([[False], np.diff(key[order]) == 0])
+        joined = joined.take(order)
         if again.any():
-            _refuse_again((_place(chosen, order, k) for k in np.flatnonzero(again).tolist()), run)
-            order = order[~again]
-        starts, stops, orbit, source = starts[order], stops[order], orbit[order], source[order]
-    packets = Packets(words, starts, stops, orbit - first, source.astype(np.uint8))
-    return Staged(packets, functools.partial(_place, chosen, order))
+            _refuse_again([joined.place(k) for k in np.flatnonzero(again).tolist()], run)
+            joined = joined.take(~again)
+    start, stop, _, orbit, source = joined.table[:, : E_SOURCE + 1].T.copy()
+    packets = Packets(joined.words, start, stop, orbit - first, source.astype(np.uint8))
+    return Staged(packets, joined.place)
 
 
-def _refuse_again(places: Iterable[Place], run: Run) -> None:
+def _refuse_again(places: Sequence[Place], run: Run) -> None:
     """A source that two feeds bring for the same orbit counts once."""
     for where, offset, orbit, source in places:
         text = f"source {source} came from two feeds"
         run.ledger["packets"].pending -= 1
         run.bad("orbit duplicated", BadInput(text, file=where, offset=offset, orbit=orbit), b"")
-
-
-def _place(chosen: Sequence[Events], order: Array, index: int) -> Place:
-    """Where an event came from."""
-    place = int(order[index])
-    for events in chosen:
-        if place < len(events):
-            offset = 4 * (int(events.starts[place]) - 1) - frd.EVENT_BYTES
-            return events.where, offset, int(events.orbit[place]), int(events.source[place])
-        place -= len(events)
-    raise IndexError(index)
 
 
 def check_kinds(names: Sequence[str]) -> list[str]:

@@ -21,7 +21,8 @@ def arrival(
 ) -> Arrival:
     orbit = np.arange(first, first + orbits)
     zero = np.zeros(orbits, np.int64)
-    events = Events(np.zeros(0, np.uint32), zero, zero, orbit, zero, zero + feed, run, "here")
+    table = np.stack([zero, zero, zero, orbit, zero + feed], 1)
+    events = Events(np.zeros(0, np.uint32), table, run, "here")
     after = Position(sequence + 1, 0, 0)
     return Arrival(feed, events, first, first + orbits, 0, at, after)
 

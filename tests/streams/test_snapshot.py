@@ -237,7 +237,7 @@ def test_accounts_are_those_of_the_ledger() -> None:
 
 def test_status_file_is_whole_at_every_moment(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
-    write_status(path, FULL)
+    write_status(path, FULL.to_json())
     ended, seen = threading.Event(), set()
 
     def look() -> None:
@@ -247,7 +247,7 @@ def test_status_file_is_whole_at_every_moment(tmp_path: Path) -> None:
     reader = threading.Thread(target=look)
     reader.start()
     for sequence in range(200):
-        write_status(path, dataclasses.replace(FULL, sequence=sequence))
+        write_status(path, dataclasses.replace(FULL, sequence=sequence).to_json())
     ended.set()
     reader.join()
     assert from_json(path.read_bytes()).sequence == 199
@@ -257,13 +257,13 @@ def test_status_file_is_whole_at_every_moment(tmp_path: Path) -> None:
 
 def test_a_status_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
-    write_status(path, FULL)
+    write_status(path, FULL.to_json())
     with pytest.raises(BadInput):
-        write_status(path, dataclasses.replace(FULL, live_s=math.nan))
+        write_status(path, dataclasses.replace(FULL, live_s=math.nan).to_json())
     assert from_json(path.read_bytes()) == FULL
     assert os.listdir(tmp_path) == ["status.json"]
     with pytest.raises(FileNotFoundError):
-        write_status(tmp_path / "gone" / "status.json", FULL)
+        write_status(tmp_path / "gone" / "status.json", FULL.to_json())
 
 
 def test_states_are_those_that_the_monitor_knows() -> None:

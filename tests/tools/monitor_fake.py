@@ -191,7 +191,7 @@ def main() -> None:
             if publisher is not None:
                 publisher.publish(shown.to_json())
             if wanted.file:
-                write_status(wanted.file, shown)
+                write_status(wanted.file, shown.to_json())
         step += 1
         time.sleep(wanted.interval)
     if publisher is not None:

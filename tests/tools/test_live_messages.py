@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from scout40.streams.formats import frd
 from scout40.streams.merge import Batch
+from scout40.streams.sources.events import E_SOURCE
 from scout40.streams.sources.live_block import blocks_of
 from scout40.streams.tracker import LATE, LOST, TWICE
 from scout40.streams.wire import DATA, END, MAX_PAYLOAD, Header, encode
@@ -302,7 +303,8 @@ def noting(taken: list[tuple[int, int]]) -> Any:
         for arrival in batch.arrivals:
             events = arrival.events
             if events.where.startswith("feed"):
-                taken.extend(zip(events.source.tolist(), events.orbit.tolist(), strict=True))
+                sources = events.table[:, E_SOURCE].tolist()
+                taken.extend(zip(sources, events.orbit.tolist(), strict=True))
         return blocks_of(batch, *arguments)
 
     return noted

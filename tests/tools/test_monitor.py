@@ -70,7 +70,7 @@ CODES = [("healthy", 0), ("losing", 1), ("earlier", 1), ("source_stale", 1), ("e
 
 @pytest.mark.parametrize(("scene", "code"), CODES)
 def test_once_says_in_its_exit_code_how_the_run_does(scene: str, code: int, status: Path) -> None:
-    write_status(status, SCENES[scene](30))
+    write_status(status, SCENES[scene](30).to_json())
     done = run("monitor", "--file", status, "--once")
     assert done.exit_code == code, done.output
     assert done.output.startswith("HEALTHY?")
@@ -86,7 +86,7 @@ def test_once_reads_an_endpoint(endpoint: str) -> None:
 
 
 def test_once_of_an_old_status_is_stale(status: Path) -> None:
-    write_status(status, SCENES["healthy"](30))
+    write_status(status, SCENES["healthy"](30).to_json())
     os.utime(status, (time.time() - 100, time.time() - 100))
     done = run("monitor", "--file", status, "--once")
     assert done.exit_code == 1
@@ -115,11 +115,11 @@ def test_nobody_there_is_exit_code_2(endpoint: str) -> None:
 
 def test_json_is_the_snapshot(status: Path) -> None:
     made = SCENES["losing"](30)
-    write_status(status, made)
+    write_status(status, made.to_json())
     done = run("monitor", "--file", status, "--json")
     assert done.exit_code == 1
     assert from_json(done.stdout.encode()) == made
-    write_status(status, SCENES["healthy"](30))
+    write_status(status, SCENES["healthy"](30).to_json())
     assert run("monitor", "--file", status, "--json").exit_code == 0
 
 
@@ -130,7 +130,7 @@ def test_json_error_is_an_object(status: Path) -> None:
 
 
 def test_panels_are_chosen_by_flag(status: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_status(status, SCENES["healthy"](30))
+    write_status(status, SCENES["healthy"](30).to_json())
     done = run("monitor", "--file", status, "--once", "--panels", "latency, errors")
     titles = [line.split()[1] for line in done.output.splitlines() if "──" in line]
     assert titles == ["LATENCY", "ERRORS"]
@@ -149,7 +149,7 @@ def test_a_panel_that_does_not_exist_is_a_usage_error(status: Path) -> None:
 
 
 def test_ascii_output_is_ascii(status: Path) -> None:
-    write_status(status, SCENES["error"](30))
+    write_status(status, SCENES["error"](30).to_json())
     done = run("monitor", "--file", status, "--once", "--ascii")
     assert done.output.isascii()
     assert "1 HEALTH ---" in done.output
@@ -180,7 +180,7 @@ def test_a_run_with_keys_answers_only_who_has_one(tmp_path: Path) -> None:
 
 
 def test_output_that_knows_no_unicode_gets_ascii(status: Path) -> None:
-    write_status(status, SCENES["healthy"](30))
+    write_status(status, SCENES["healthy"](30).to_json())
     done = subprocess.run(
         [*PROGRAM, "--file", str(status), "--once"], capture_output=True, timeout=60,
         env={**os.environ, "PYTHONIOENCODING": "ascii"},
@@ -190,7 +190,7 @@ def test_output_that_knows_no_unicode_gets_ascii(status: Path) -> None:
 
 
 def test_svg_is_whole_and_asks_for_nothing_from_the_network(status: Path, tmp_path: Path) -> None:
-    write_status(status, SCENES["error"](30))
+    write_status(status, SCENES["error"](30).to_json())
     picture = tmp_path / "frame.svg"
     done = run("monitor", "--file", status, "--once", "--svg", picture)
     assert done.exit_code == 1
@@ -310,7 +310,9 @@ def test_inside_tmux(tmp_path: Path) -> None:
     status = tmp_path / "status.json"
     now = time.time_ns()
     made = SCENES["stopped"](30)  # ended, so that no age is on the first rows
-    write_status(status, dataclasses.replace(made, time_ns=now, started_ns=now - 30 * 10**9))
+    write_status(
+        status, dataclasses.replace(made, time_ns=now, started_ns=now - 30 * 10**9).to_json()
+    )
     command = " ".join((*PROGRAM, "--file", str(status)))
     here = [tmux, "-S", str(tmp_path / "socket"), "-f", os.devnull]
     subprocess.run(
