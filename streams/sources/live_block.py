@@ -72,8 +72,8 @@ class Unpacked:
         """The parts, after their packets were booked in ``run``: those of the parts pending."""
         account, here = run.ledger["packets"], self.ledger["packets"]
         account.pending += here.pending
-        account.dropped += here.dropped
-        account.bad += here.bad
+        account.dropped.update(here.dropped)
+        account.bad.update(here.bad)
         for error, data in self.aside.found:
             run.quarantine.put(error, data)
         return self.parts

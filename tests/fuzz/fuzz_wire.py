@@ -13,7 +13,7 @@ import numpy as np
 
 from scout40.streams.crc import crc32c
 from scout40.streams.formats.wire import HEADER_BYTES
-from scout40.streams.sources.events import events_of
+from scout40.streams.sources.events import E_START, E_STOP, events_of
 from scout40.streams.wire import DATA, END, HEARTBEAT, REASONS, WireError, decode, encode
 from tests.fuzz.harness import Target
 from tests.streams.wire_messages import header, message
@@ -77,7 +77,8 @@ def walk(frames: list[bytes]) -> str:
         raise AssertionError(f"{len(found)} events of {good.header.packets}")
     if not np.all((first <= found.orbit) & (found.orbit < first + orbits)):
         raise AssertionError(f"an event is outside {first} to {first + orbits - 1}")
-    if not np.all((found.starts <= found.stops) & (found.stops <= len(found.words))):
+    starts, stops = found.table[:, E_START], found.table[:, E_STOP]
+    if not np.all((starts <= stops) & (stops <= len(found.words))):
         raise AssertionError("an event is outside the payload")
     return "bad events" if problems else "good"
 
