@@ -13,7 +13,7 @@ from scout40.tools.command import Task, json_option, print_json
 if TYPE_CHECKING:
     from scout40.tools.measure import Measure
 
-BENCHES = ("unpack", "menu", "ugmt", "jets", "live")
+BENCHES = ("unpack", "menu", "ugmt", "jets", "nn", "live")
 """Names; module ``scout40.tools.bench_<name>`` has ``bench(quick) -> list[Measure]``."""
 
 
@@ -25,7 +25,7 @@ BENCHES = ("unpack", "menu", "ugmt", "jets", "live")
 )
 @json_option
 def command(names: tuple[str, ...], quick: bool, seconds: float | None, json_output: bool) -> None:
-    """Measure NAME: unpack, menu, ugmt, jets, live (default: all).
+    """Measure NAME: unpack, menu, ugmt, jets, nn, live (default: all).
 
     Contenders take turns in the same run and medians are reported. Results are first checked
     to be equal. With the reference data of the project ($SCOUT40_REFERENCE) the menu is the

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Check this installation.",
     "keys": "Make keys for feeds and consumers on other machines.",
     "luts": "Show, compare and draw look-up tables.",
+    "simulate": "Make samples of muons and pairs for the networks (needs pythia8mc).",
     "bench": "Measure speed beside NumPy and memcpy on this machine.",
 }
 """Name of each command -> its line in the help; module ``scout40.tools.<name>`` has ``command``."""
