@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
+import operator
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -215,7 +215,7 @@ def _check_histogram(name: str, histogram: HistogramState) -> None:
     if len(edges) != bins + 1:
         text = f"{len(edges)} edges of {bins} bins, one edge more is needed"
         raise BadInput(text, field=f"histograms.{name[:40]}")
-    if any(low >= high for low, high in itertools.pairwise(edges)):
+    if any(map(operator.ge, edges, edges[1:])):
         raise BadInput("edges do not rise", field=f"histograms.{name[:40]}")
 
 

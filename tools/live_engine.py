@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -159,6 +160,9 @@ class _Session:
         self._source, self._notes = source, notes
         self._reporter = Reporter(work, work.configured.name)
         self._publisher: Publisher | None = None
+        # Writing a snapshot takes as long as deciding a block; only this thread uses the socket.
+        self._reports = ThreadPoolExecutor(1, "report")
+        self._report: Future[None] | None = None
         self._metrics: Any = None
         self._newest: Snapshot | None = None
         self._next = 0.0
@@ -218,6 +222,7 @@ class _Session:
             work.listener.stop()
         work.close()
         work.output.abort()
+        self._reports.shutdown()
         if self._publisher is not None:
             self._publisher.close()
         if self._metrics is not None:
@@ -261,17 +266,24 @@ class _Session:
         for text in self._work.output.take_errors():
             self._reporter.error(text)
         snapshot = self._newest = self._reporter.snapshot(state)
+        if self._report is None or self._report.done() or state != "running":
+            self._report = self._reports.submit(self._tell, snapshot)
+        if state == "stopped":
+            self._report.result()
+        if self._told is not None:
+            self._told(snapshot)
+        return snapshot
+
+    def _tell(self, snapshot: Snapshot) -> None:
+        """To viewers and ``status.json``."""
         try:
             data = snapshot.to_json()
         except BadInput as error:  # a number out of its bounds must not end the run
             self._reporter.error(f"snapshot not published: {error}")
-            return snapshot
+            return
         if self._publisher is not None:
             self._publisher.publish(data)
         try:
             write_status(self._work.output.folder / "status.json", data)
         except OSError as error:
             self._reporter.error(f"status.json: {error.strerror}")
-        if self._told is not None:
-            self._told(snapshot)
-        return snapshot
