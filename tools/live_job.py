@@ -234,8 +234,12 @@ class LiveRun:
         """
         if self._waiting and (wait or self._waiting[0].future.done()):
             one = self._waiting.popleft()
+            if not one.future.done():  # there is time to write
+                self.output.tick()
+                self.look_at_output()
             decisions, seconds = one.future.result()
             self.busy["decide"] += seconds
+            self._advance(wait=False)  # decided while this one is finished
             self._finish(one, decisions)
 
     def _finish(self, one: Waiting, decisions: Decisions) -> None:

@@ -23,7 +23,7 @@ from scout40.streams.snapshot import (
     accounts_of,
 )
 from scout40.tools.live_intake import Feed
-from scout40.tools.live_job import LiveRun
+from scout40.tools.live_job import AHEAD, LiveRun
 
 
 @dataclass
@@ -199,5 +199,5 @@ class Reporter:
             "input": QueueState(
                 queue.filled + merger.packets, 2 * queue.capacity, queue.policy, queue.dropped
             ),
-            "decide": QueueState(live.pending, live.threads + 1, "block", 0),
+            "decide": QueueState(live.pending, live.threads + AHEAD + 2, "block", 0),
         }

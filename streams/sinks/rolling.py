@@ -39,7 +39,7 @@ Results = Mapping[str, npt.NDArray[Any]]
 
 MAX_CLOSING = 2
 """Files that may be on their way to the disk while the next one is written."""
-JOIN_ROWS, JOIN_SECONDS = 1 << 14, 0.02
+JOIN_ROWS, JOIN_SECONDS = 1 << 14, 0.005
 """Blocks wait until they have so many rows, or the oldest is so old, and are written as one."""
 
 
