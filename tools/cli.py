@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "doctor": "Check this installation.",
     "keys": "Make keys for feeds and consumers on other machines.",
     "luts": "Show, compare and draw look-up tables.",
+    "networks": "Network files for conditions on scores: convert.",
     "simulate": "Make samples of muons and pairs for the networks (needs pythia8mc).",
     "bench": "Measure speed beside NumPy and memcpy on this machine.",
 }

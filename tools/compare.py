@@ -18,11 +18,13 @@ from scout40.tools.command import (
     menu_option,
     threads_option,
 )
+from scout40.tools.networks import networks_option
 
 
 @click.command(cls=Task, name="compare")
 @inputs_argument
 @menu_option
+@networks_option
 @chain_options
 @click.option(
     "--expected", "-e", multiple=True, type=FILE,
@@ -38,6 +40,7 @@ from scout40.tools.command import (
 def command(
     inputs: tuple[str, ...],
     menu: str | None,
+    networks: str | None,
     expected: tuple[str, ...],
     map_file: str | None,
     threads: int | None,
@@ -59,11 +62,13 @@ def command(
     if expected:
         if menu is not None:
             raise click.UsageError("--menu and --expected are two comparisons: choose one")
+        if networks is not None:
+            raise click.UsageError("--networks needs a menu (--menu)")
         _steps(inputs, expected, start, map_file, first, json_output)
     elif menu is None:
         raise click.UsageError("choose what to compare with: --menu FILE or --expected FILE")
     else:
-        _decisions(inputs, menu, start, map_file, threads, first, json_output)
+        _decisions(inputs, menu, networks, start, map_file, threads, first, json_output)
 
 
 def _steps(
@@ -94,6 +99,7 @@ def _steps(
 def _decisions(
     inputs: tuple[str, ...],
     menu: str,
+    networks: str | None,
     start: dict[str, str | None],
     map_file: str | None,
     threads: int | None,
@@ -109,6 +115,7 @@ def _decisions(
         result = compare(
             inputs,
             menu,
+            networks=networks,
             chain=chain_of(start),
             map_file=map_file,
             threads=threads or default_threads(),

@@ -19,6 +19,7 @@ from scout40.streams.formats.ugt import OBJECT_WORDS
 from scout40.streams.sources.base import Run, Source
 from scout40.tools.chain import Chain
 from scout40.tools.job import Inputs, compile_note, completed, open_inputs
+from scout40.tools.networks import compiled_menu, network_notes
 from scout40.tools.pipeline import (
     Asked,
     Never,
@@ -114,6 +115,7 @@ def compare(
     inputs: Inputs,
     menu: str | Path | Menu,
     *,
+    networks: str | Path | None = None,
     chain: Chain | None = None,
     map_file: str | None = None,
     threads: int = 1,
@@ -122,10 +124,12 @@ def compare(
 ) -> Comparison:
     """Compare the decision bits found in the inputs with those of the menu.
 
+    networks: folder of network files, for conditions on their scores.
+
     Raises BadInput when the inputs carry no decision bits.
     """
     what = menu if isinstance(menu, Menu) else load_menu(menu)
-    compiled = what.compile()
+    compiled = compiled_menu(what, networks)
     begin = chain or Chain()
     source = open_inputs(completed(inputs, begin), map_file)
     compiling = prepare(compiled)
@@ -139,7 +143,8 @@ def compare(
         work.add(block, decisions)
         run.ledger["crossings"].out += crossings_of(block)
         told.update(run.ledger["packets"].received, run.ledger["crossings"].out)
-    return work.finish(source, run, taken.status, (*compile_note(compiling), *stage.notes))
+    notes = (*compile_note(compiling), *network_notes(compiled), *stage.notes)
+    return work.finish(source, run, taken.status, notes)
 
 
 class _Work:

@@ -22,6 +22,7 @@ from scout40.tools.command import (
     quarantine_option,
     threads_option,
 )
+from scout40.tools.networks import networks_option
 
 if TYPE_CHECKING:
     from scout40.tools.chain import Chain
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     "--menu", "-m", type=FILE,
     help="Menu: XML, JSON extract or TOML. Without it --from links or towers ends at the objects.",
 )  # fmt: skip
+@networks_option
 @chain_options
 @click.option("--prescales", "-p", type=FILE, help="Prescale table, CSV or XML.")
 @click.option("--column", "-c", help="Column of the prescale table, by name or number.")
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 def command(
     inputs: tuple[str, ...],
     menu: str | None,
+    networks: str | None,
     out: str | None,
     overwrite: bool,
     map_file: str | None,
@@ -78,7 +81,7 @@ def command(
     """
     chain = chain_of(choices)
     if menu is None:
-        unused = {**choices, "threads": threads, "top": top}
+        unused = {**choices, "networks": networks, "threads": threads, "top": top}
         _objects(inputs, chain, out, overwrite, map_file, quarantine, json_output, unused)
     from scout40.tools.job import emulate
     from scout40.tools.show import Live
@@ -89,6 +92,7 @@ def command(
             inputs,
             menu,
             _settings(choices),
+            networks=networks,
             chain=chain,
             out=out,
             overwrite=overwrite,

@@ -23,6 +23,7 @@ from scout40.streams.sources import expanded, open_source
 from scout40.streams.sources.base import Quarantine, Run, Source
 from scout40.tools.chain import Chain, with_sums
 from scout40.tools.deciding import TABLES, Settings, Work
+from scout40.tools.networks import compiled_menu, network_notes, network_sources
 from scout40.tools.output import Output, run_lineage
 from scout40.tools.pipeline import (
     Asked,
@@ -98,6 +99,7 @@ def emulate(
     menu: str | Path | Menu,
     settings: Settings | None = None,
     *,
+    networks: str | Path | None = None,
     chain: Chain | None = None,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -110,6 +112,7 @@ def emulate(
     """Decide every crossing of the inputs, count rates, write decisions and objects.
 
     inputs: files, folders, globs, URLs, or an open source.
+    networks: folder of network files, for conditions on their scores.
     chain: what makes the objects, for data that start before the global trigger.
     out: file for blocks and decisions; its ending chooses Arrow or Parquet. Rate, overlap and
         total tables go beside it.
@@ -120,7 +123,7 @@ def emulate(
     """
     chosen = settings or Settings()
     what = menu if isinstance(menu, Menu) else load_menu(menu)
-    work = Work(what, chosen)
+    work = Work(what, chosen, compiled_menu(what, networks))
     begin = chain or Chain()
     inputs = completed(inputs, begin)
     source = open_inputs(inputs, map_file)
@@ -134,10 +137,11 @@ def emulate(
     output = None
     if out is not None:
         configuration = chosen.configuration(map_file) | begin.configuration()
+        networks_used = network_sources(work.compiled)
         lineage = run_lineage(input_files(inputs), what, configuration)
         output = Output(
             out,
-            lambda: dataclasses.replace(lineage, tables=stage.sources),
+            lambda: dataclasses.replace(lineage, tables=(*networks_used, *stage.sources)),
             overwrite=overwrite,
             tables=TABLES,
         )
@@ -148,7 +152,7 @@ def emulate(
                 output.write(block, decisions.evaluated, decision.rows(), accepted, run.ledger)
             run.ledger["crossings"].out += crossings_of(block)
             told.update(run.ledger["packets"].received, run.ledger["crossings"].out)
-        notes = (*compile_note(compiling), *stage.notes)
+        notes = (*compile_note(compiling), *network_notes(work.compiled), *stage.notes)
         return _finish(work, source, run, output, taken.status, notes)
     finally:
         if output is not None:

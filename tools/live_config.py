@@ -49,10 +49,12 @@ class MenuSettings:
 
     Files, looked for beside the pipeline file; ``file`` empty: the packaged demo menu.
 
+    networks: folder of network files, for conditions on their scores.
     column: a column of the prescale table, by name or number.
     """
 
     file: str = ""
+    networks: str = ""
     prescales: str = ""
     column: str = ""
     finor_mask: str = ""

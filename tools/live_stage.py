@@ -23,6 +23,7 @@ from scout40.streams.block import Block
 from scout40.streams.lineage import Lineage
 from scout40.tools.deciding import Settings, Work
 from scout40.tools.live_config import Configured
+from scout40.tools.networks import compiled_menu, network_sources
 from scout40.tools.output import result_columns, run_lineage, with_evaluated
 from scout40.tools.pipeline import Filler, rows_worth_keeping
 from scout40.tools.sample import demo_menu
@@ -53,6 +54,7 @@ class LiveStage:
             self.menu: Menu = like.menu
         else:
             self.menu = load_menu(path) if path else demo_menu()
+        networks = configured.path(chosen.networks)
         self.work: Work = Work(
             self.menu,
             Settings(
@@ -62,7 +64,7 @@ class LiveStage:
                 veto_mask=configured.path(chosen.veto_mask),
                 bx_mask=configured.path(chosen.bx_mask),
             ),
-            like.work.compiled if like else None,
+            like.work.compiled if like else compiled_menu(self.menu, networks),
         )
         select = configured.pipeline.selection
         self._selector = Selector(
@@ -112,7 +114,8 @@ class LiveStage:
 
     def lineage(self, inputs: list[str], configuration: dict[str, object]) -> Lineage:
         """What the output is made from."""
-        return run_lineage(inputs, self.menu, configuration)
+        made = run_lineage(inputs, self.menu, configuration)
+        return dataclasses.replace(made, tables=network_sources(self.work.compiled))
 
 
 def _rows(one: Chosen) -> Rows:
@@ -131,4 +134,5 @@ def settings_digest(configured: Configured) -> dict[str, object]:
         path = configured.path(plain["menu"][name])
         if path:
             plain["menu"][name] = hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    del plain["menu"]["networks"]  # LiveStage.lineage names what was read from it
     return {name: plain[name] for name in ("menu", "selection")}

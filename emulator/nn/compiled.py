@@ -21,7 +21,7 @@ from scout40.streams.jit import generated_module, njit
 
 How = Literal["generated", "generic", "reference"]
 
-GENERATED_TERMS = 1500
+GENERATED_TERMS = 1000
 """Products up to which code is generated unless asked otherwise; 300 take about 3 s to compile."""
 
 _CHUNK = 64

@@ -37,7 +37,7 @@ def load_network(path: str | Path) -> Network:
         path = path / "network.json"
     try:
         document = _json(path)
-        arrays = _Arrays(path.with_suffix(".npz"))
+        arrays = Arrays(path.with_suffix(".npz"))
         network = _network(document, arrays)
         unused = sorted(set(arrays.values) - arrays.used)
         if unused:
@@ -101,7 +101,7 @@ def _plain(item: Any, prefix: str, arrays: dict[str, Mantissas]) -> Item:
 EXACT = "exact"
 
 
-def _network(document: Any, arrays: _Arrays) -> Network:
+def _network(document: Any, arrays: Arrays) -> Network:
     keys = ("format", "name", "model_id", "about", "inputs", "nodes", "outputs")
     top = _item("file", document, keys, ("model_id", "about"))
     if top["format"] != FORMAT:
@@ -139,7 +139,7 @@ def _network(document: Any, arrays: _Arrays) -> Network:
     return network
 
 
-def _built(where: str, cls: Any, item: Any, arrays: _Arrays) -> Any:
+def _built(where: str, cls: Any, item: Any, arrays: Arrays) -> Any:
     """An instance of a dataclass, its keys checked against the annotations of the fields."""
     hints = typing.get_type_hints(cls)
     known: tuple[Field[Any], ...] = fields(cls)
@@ -150,7 +150,7 @@ def _built(where: str, cls: Any, item: Any, arrays: _Arrays) -> Any:
     )
 
 
-def _value(where: str, hint: Any, value: Any, arrays: _Arrays) -> Any:
+def _value(where: str, hint: Any, value: Any, arrays: Arrays) -> Any:
     """A JSON value as what the annotation of a field asks for."""
     if hint is str:
         return _text(where, value)
@@ -171,7 +171,7 @@ def _value(where: str, hint: Any, value: Any, arrays: _Arrays) -> Any:
     return tuple(_value(where, inner, one, arrays) for one in _list(where, value))
 
 
-class _Arrays:
+class Arrays:
     """Arrays of an archive, checked while they are read."""
 
     def __init__(self, path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +38,17 @@ from scout40.streams.block import Block
 
 Plugin = Callable[[Block, Requirement], npt.NDArray[np.bool_]]
 """Evaluates a requirement on a network's score (AXO, TOPO, CICADA, ADT): bool per crossing."""
+
+
+@runtime_checkable
+class Informed(Protocol):
+    """What a plug-in may also say; one that does not takes any block and may fire on nothing."""
+
+    def missing(self, requirement: Requirement, inputs: frozenset[str]) -> str:
+        """Why ``requirement`` cannot be evaluated from ``inputs`` (evaluable.inputs_of), or ""."""
+
+    def on_empty(self, requirement: Requirement) -> bool:
+        """Whether a crossing without any object passes; asked only when nothing is missing."""
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scout40.emulator.ugt import kernel
-from scout40.emulator.ugt.compile import Plugin, Tables, tables_of
+from scout40.emulator.ugt.compile import Informed, Plugin, Tables, tables_of
 from scout40.emulator.ugt.legs import accepted
 from scout40.emulator.ugt.model import Condition, Leaf, Menu, Operation, Requirement
 from scout40.emulator.ugt.objects import COLUMNS_OF_CUT, LISTS, NETWORKS, SHOWER_SLOT, VALUES
@@ -126,7 +126,7 @@ def on_empty(
     """
     if isinstance(node, Leaf):
         needs = conditions[node.condition].requirements
-        free = all(need.bx_offset or need.object in plugins for need in needs)
+        free = all(need.bx_offset or _plugin_fires(need, plugins) for need in needs)
         return frozenset((False, True)) if free else frozenset((False,))
     first, *others = [on_empty(operand, conditions, plugins) for operand in node.operands]
     if node.operator == "NOT":
@@ -135,6 +135,14 @@ def on_empty(
     for other in others:
         first = frozenset(gate(a, b) for a in first for b in other)
     return first
+
+
+def _plugin_fires(requirement: Requirement, plugins: Mapping[str, Plugin]) -> bool:
+    """Whether a plug-in evaluates it, and could let a crossing without any row pass."""
+    plugin = plugins.get(requirement.object)
+    return plugin is not None and not (
+        isinstance(plugin, Informed) and not plugin.on_empty(requirement)
+    )
 
 
 def inputs_of(block: Block) -> frozenset[str]:
@@ -171,6 +179,9 @@ def _missing_for(
     name = requirement.object
     if name in NETWORKS and name not in plugins:
         return f"{name} needs a network"
+    plugin = plugins.get(name)
+    if isinstance(plugin, Informed) and (reason := plugin.missing(requirement, inputs)):
+        return reason
     if requirement.bx_offset and "neighbours" not in inputs:
         return f"looks at bx {requirement.bx_offset:+d}, rows are independent"
     if name == "EXT" and requirement.signal_bit is None:
