@@ -102,7 +102,8 @@ class LiveRun:
         force: the stream ends, wait for nobody.
         """
         room = self.queue.capacity - self.intake.merger.packets
-        items = self.queue.take(room, 0.0 if self.pending or force else timeout_s)
+        busy = bool(self._unpacking or self._waiting)  # what is held waits for messages too
+        items = self.queue.take(room, 0.0 if busy or force else timeout_s)
         start = time.thread_time()
         for item in items:
             self.intake.put(item)

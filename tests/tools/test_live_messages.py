@@ -24,6 +24,7 @@ from scout40.streams.sources.live_block import blocks_of
 from scout40.streams.tracker import LATE, LOST, TWICE
 from scout40.streams.wire import DATA, END, MAX_PAYLOAD, Header, encode
 from scout40.tools import live_job
+from scout40.tools.live_stage import LiveStage
 from tests.streams.live_messages import RUN, payload, stream
 from tests.tools.live_faults import (
     closed,
@@ -164,6 +165,27 @@ def test_too_late(tmp_path: Path) -> None:
     assert result.receipt.ledger["packets"].dropped == {LATE: ORBITS, LOST: 0}
     covered = judge(closed(tmp_path / "out"), truth(tmp_path, {16, 17, 18, 19}))
     assert covered == [(0, 16), (20, 40)]
+
+
+def test_a_block_that_waits_for_its_successor_costs_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A menu that looks ahead: the last block is held while the feed is quiet."""
+    monkeypatch.setattr(LiveStage, "looks_ahead", lambda stage, block: True)
+    turns: list[float] = []
+    turn = live_job.LiveRun.turn
+
+    def counted(run: live_job.LiveRun, timeout_s: float, *, force: bool = False) -> bool:
+        turns.append(timeout_s)
+        return turn(run, timeout_s, force=force)
+
+    monkeypatch.setattr(live_job.LiveRun, "turn", counted)
+    messages = [("memory", encode(*one)) for one in stream(10, ORBITS)]
+    items: list[Sent] = [*messages[:5], 1.0, *messages[5:]]
+    result = run_live(items, tmp_path / "out", configured(stale_s=60.0), until_end=True)
+    settled(result, tmp_path / "out")
+    assert len(turns) < 500, "it waits, it does not ask"
+    assert judge(closed(tmp_path / "out"), truth(tmp_path, set())) == [(0, 10 * ORBITS)]
 
 
 # -- random faults in two feeds --------------------------------------------------------------
