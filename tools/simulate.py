@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scout40.tools.simulate_config import Kind
 
 
-@click.command(cls=Task)
+@click.command(cls=Task, name="simulate")
 @click.argument("kind", type=click.Choice(["muons", "pairs"]))
 @click.option("--size", default="small", show_default=True, help="tiny, small or full.")
 @click.option(

@@ -245,7 +245,7 @@ def _json(path: Path) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=once)
     except (ValueError, RecursionError) as problem:
-        raise BadConfig(f"no JSON: {str(problem)[:200]}") from None
+        raise BadConfig(f"not JSON: {str(problem)[:200]}") from None
 
 
 def _where(what: str, number: int, item: Any) -> str:

@@ -151,7 +151,7 @@ def test_unused_double_and_missing(tmp_path: Path) -> None:
     with pytest.raises(BadConfig, match="cannot be read"):
         load_network(tmp_path / "lost.json")
     path.write_text("[" * 100_000)
-    with pytest.raises(BadConfig, match="no JSON"):
+    with pytest.raises(BadConfig, match="not JSON"):
         load_network(path)
 
 

@@ -111,7 +111,7 @@ def test_a_score_of_the_crossing_before(folder: Path) -> None:
 def test_folders_that_cannot_be_used(folder: Path) -> None:
     with pytest.raises(BadConfig, match="no folder of networks"):
         load_plugins(menu_of([]), folder / "absent")
-    with pytest.raises(BadConfig, match=r"other\.json: no JSON"):
+    with pytest.raises(BadConfig, match=r"other\.json: not JSON"):
         load_plugins(menu_of([("other", 1)]), folder)
     with pytest.raises(BadConfig, match="a condition without a score"):
         load_plugins(Menu("m", (), (Condition("AXO", "single", (Requirement("AXO"),)),)), folder)
