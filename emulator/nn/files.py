@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import typing
 import zipfile
+import zlib
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,7 @@ def save_network(network: Network, path: str | Path) -> Path:
         "outputs": [_plain(one, "", arrays) for one in network.outputs],
     }
     with open(path.with_suffix(".npz"), "wb") as stream:
+        # Type checkers take the arrays for its keyword ``allow_pickle``, which numpy 1 has not.
         np.savez(stream, **arrays)  # type: ignore[arg-type]
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     return path
@@ -188,8 +190,9 @@ class Arrays:
                 for one in members:
                     name = one.filename.removesuffix(".npy")
                     self.values[name] = self._read(archive, one)
+        # NotImplementedError, RuntimeError: a compression or encryption that zipfile cannot undo.
         except (OSError, zipfile.BadZipFile, ValueError, EOFError, NotImplementedError,
-                RuntimeError, zipfile.zlib.error) as problem:  # type: ignore[attr-defined]  # fmt: skip
+                RuntimeError, zlib.error) as problem:  # fmt: skip
             raise BadConfig(f"{path.name}: no archive of arrays: {problem}") from None
 
     def _read(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Mantissas:

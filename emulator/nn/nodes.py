@@ -7,6 +7,7 @@ the arithmetic; ``reference.py`` is that definition as a program.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar
@@ -33,7 +34,7 @@ class Fault(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Node:
+class Node(ABC):
     """Base of all kinds: the name of the tensor that the node makes."""
 
     kind: ClassVar[str] = ""
@@ -50,9 +51,9 @@ class Node:
                 found += getattr(self, one.name)
         return tuple(found)
 
+    @abstractmethod
     def result(self, shapes: list[Shape], types: list[Fixed]) -> tuple[Shape, Fixed]:
         """Shape and type of the tensor, from those of the sources. Raises Fault."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False)

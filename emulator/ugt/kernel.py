@@ -198,7 +198,7 @@ def decide(
     neighbours: bool,
     codes: Any,
     out: Any,
-    done: int = 0,
+    done: int,
 ) -> int:
     """Decide the rows first .. first + len(codes) of ``lists``; the rows then in ``out``.
 
